@@ -1,0 +1,68 @@
+"""Settings of the strategies, and of the schedules that change settings on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from querist.config.component import Component, QueryComponent
+from querist.config.group import Group
+
+
+class StrategiesConfig(Group):
+    """How samples are chosen, who labels them, and what is measured."""
+
+    query: tuple[QueryComponent, ...] = Field(min_length=1)
+    """Query strategies; several share the budget of an iteration in this order, no repeats."""
+
+    batch: int | None = Field(default=None, ge=1, le=10**9)
+    """Labels to ask for in an iteration, over all query strategies.
+    Default: the sum of their `n`, or 10."""
+
+    label: Component | None = None
+    """Where labels come from. Required unless `driver.skip_labeling`."""
+
+    metrology: tuple[Component, ...] = ()
+    """What is measured in every iteration, in this order."""
+
+    queue: Component = Component(name="ledger")
+    """The hand-over between query and label: `ledger` (durable) or `memory` (throw-away runs)."""
+
+    chunk_size: int = Field(default=65536, ge=1, le=10**9)
+    """Samples per prediction while the pool is scored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        lists = {
+            k: [v]
+            for k in ("query", "metrology")
+            if (v := value.get(k)) is not None and not isinstance(v, list | tuple)
+        }
+        return {**value, **lists}
+
+    @model_validator(mode="after")
+    def _budgets_fit(self) -> Self:
+        asked = [q.n for q in self.query]
+        if self.batch is None and len(asked) > 1 and None in asked:
+            raise ValueError(
+                "with several query strategies each needs an n, or strategies.batch must be set"
+            )
+        return self
+
+    @property
+    def budget(self) -> int:
+        """Labels to ask for in an iteration."""
+        if self.batch is not None:
+            return self.batch
+        return sum(q.n or 10 for q in self.query)
+
+
+class ScheduleConfig(Component):
+    """A schedule for one group of settings."""
+
+    group: Literal["training", "strategies"]
+    """The group whose settings it changes."""

@@ -1,0 +1,26 @@
+"""Settings of tracking in MLflow."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from querist.config.group import Group
+
+
+class TrackingConfig(Group):
+    """What goes to MLflow, and where that is."""
+
+    enabled: bool = True
+    """Track the run in MLflow."""
+
+    uri: str | None = Field(default=None, examples=["sqlite:///mlflow.db"], max_length=1000)
+    """MLflow tracking URI. Default: `MLFLOW_TRACKING_URI`, else SQLite in `root_log_dir`."""
+
+    experiment: str | None = Field(default=None, max_length=200)
+    """MLflow experiment. Default: the experiment's name."""
+
+    log_models_every: int = Field(default=0, ge=0)
+    """Log the model every so many iterations as well; 0 = only the final one."""
+
+    drain_seconds: float = Field(default=60.0, ge=0.0, le=86400.0)
+    """How long a finished run waits for the tracker before it leaves the rest to `querist sync`."""

@@ -1,0 +1,90 @@
+"""The errors that Querist raises.
+
+QueristError
+├── ConfigurationError (ValueError)    a setting is wrong, found when the configuration is read
+│   ├── UnknownNameError (LookupError) a component, metric or key that nobody registered
+│   └── ForbiddenImportError           an import path outside the operator's allow-list
+├── DataError (ValueError)             features, targets or splits that cannot be used
+├── LabelError (ValueError)            a label that cannot belong to its sample
+├── LearnerError (ValueError)          a model whose outputs do not fit the experiment
+├── StrategyError (ValueError)         a strategy that broke its contract
+└── RunError (RuntimeError)            something about one run on disk
+    ├── RunNotFoundError (LookupError)
+    ├── RunExistsError                 the run id is taken
+    ├── RunLockedError                 another process is working on the run
+    ├── CheckpointError                a checkpoint that is missing or damaged
+    └── StorageError (OSError)         the disk refused a write
+
+Each message is one sentence: the rule, the value that broke it, what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class QueristError(Exception):
+    """The base of every error that Querist raises on purpose."""
+
+
+class ConfigurationError(QueristError, ValueError):
+    """A setting is wrong."""
+
+
+class UnknownNameError(ConfigurationError, LookupError):
+    """A name that nobody registered; the message suggests the nearest known ones."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(repr(n) for n in near)}?"
+            if near
+            else f"known are: {', '.join(names) or 'none'}"
+        )
+        super().__init__(f"there is no {what} named {name!r}: {hint}")
+
+
+class ForbiddenImportError(ConfigurationError):
+    """An import path whose package the operator did not allow."""
+
+
+class DataError(QueristError, ValueError):
+    """Features, targets or splits that cannot be used."""
+
+
+class LabelError(QueristError, ValueError):
+    """A label that cannot belong to its sample."""
+
+
+class LearnerError(QueristError, ValueError):
+    """A model that does not fit the experiment."""
+
+
+class StrategyError(QueristError, ValueError):
+    """A strategy that broke its contract."""
+
+
+class RunError(QueristError, RuntimeError):
+    """Something about one run on disk."""
+
+
+class RunNotFoundError(RunError, LookupError):
+    """No run with this id."""
+
+
+class RunExistsError(RunError):
+    """The run id is taken."""
+
+
+class RunLockedError(RunError):
+    """Another process is working on the run."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is missing or damaged."""
+
+
+class StorageError(RunError, OSError):
+    """The disk refused a write; what was stored before is intact."""

@@ -1,0 +1,9 @@
+"""Pools: the samples of an experiment, addressed by integer index."""
+
+from querist.pools.combined import CombinedPool
+from querist.pools.dataset_pool import DatasetPool
+from querist.pools.digits import digits
+from querist.pools.labeled import LabeledSet
+from querist.pools.tensor_pool import TensorPool
+
+__all__ = ["CombinedPool", "DatasetPool", "LabeledSet", "TensorPool", "digits"]

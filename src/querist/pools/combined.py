@@ -1,0 +1,107 @@
+"""One index space over a pool, a separate initial pool, and samples made on the way."""
+
+from __future__ import annotations
+
+import torch
+
+from querist.errors import DataError
+from querist.protocols import Pool, TruthfulPool
+
+
+def is_truthful(pool: Pool) -> bool:
+    """Whether the pool knows its own labels."""
+    return bool(getattr(pool, "truthful", True)) and isinstance(pool, TruthfulPool)
+
+
+class CombinedPool:
+    """Indices 0 .. n - 1 are the pool's, then the initial pool's, then samples that were made.
+
+    Args:
+        pool: the experiment's pool.
+        initial: a separate pool that is labeled from the start.
+    """
+
+    def __init__(self, pool: Pool, initial: Pool | None = None) -> None:
+        self.pool = pool
+        self.initial = initial
+        self._made: list[torch.Tensor] = []
+        if initial is not None and initial.classes != pool.classes:
+            raise DataError(
+                f"data.pool and data.initial.pool must have the same classes, not {pool.classes} "
+                f"and {initial.classes}"
+            )
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None for regression."""
+        return self.pool.classes
+
+    @property
+    def truthful(self) -> bool:
+        """Whether the experiment's pool knows its own labels."""
+        return is_truthful(self.pool)
+
+    @property
+    def made_from(self) -> int:
+        """The index of the first sample that was made."""
+        return len(self.pool) + (0 if self.initial is None else len(self.initial))
+
+    def __len__(self) -> int:
+        return self.made_from + len(self._made)
+
+    def add(self, sample: torch.Tensor) -> int:
+        """Append one sample that a strategy or the pool made; returns its index."""
+        self._made.append(sample)
+        return len(self) - 1
+
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """The features of `indices`, `(k, ...)`, whichever part they are in."""
+        pool_size = len(self.pool)
+        in_pool = indices < pool_size
+        if bool(in_pool.all()):
+            return self.pool.features(indices)
+        parts: dict[int, torch.Tensor] = {}
+        for positions, features in (
+            (in_pool.nonzero()[:, 0], lambda at: self.pool.features(at)),
+            (
+                ((indices >= pool_size) & (indices < self.made_from)).nonzero()[:, 0],
+                lambda at: self._initial().features(at - pool_size),
+            ),
+            (
+                (indices >= self.made_from).nonzero()[:, 0],
+                lambda at: torch.stack([self._made[int(i) - self.made_from] for i in at]),
+            ),
+        ):
+            if len(positions):
+                found = features(indices[positions])
+                parts.update(zip(positions.tolist(), found, strict=True))
+        return torch.stack([parts[k] for k in range(len(indices))])
+
+    def targets(self, indices: torch.Tensor) -> torch.Tensor:
+        """The truth of `indices`, where it is known.
+
+        Raises:
+            DataError: a part of the samples has no known truth.
+        """
+        pool_size = len(self.pool)
+        if bool((indices >= self.made_from).any()):
+            raise DataError(
+                "samples that were made on the way have no held-back truth: label them with a "
+                "`callable` or another label strategy, not `oracle`"
+            )
+        in_pool = indices < pool_size
+        if bool(in_pool.all()):
+            return _truth(self.pool).targets(indices)
+        if not bool(in_pool.any()):
+            return _truth(self._initial()).targets(indices - pool_size)
+        return torch.stack([self.targets(i[None])[0] for i in indices])
+
+    def _initial(self) -> Pool:
+        assert self.initial is not None
+        return self.initial
+
+
+def _truth(pool: Pool) -> TruthfulPool:
+    if not isinstance(pool, TruthfulPool):
+        raise DataError("this pool does not know its labels: give it a `targets` method")
+    return pool

@@ -1,0 +1,89 @@
+"""A pool held in memory as tensors or (memory-mapped) arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from querist.errors import DataError
+
+
+class TensorPool:
+    """Features, and optionally their truth, in memory.
+
+    Args:
+        features: `(n, ...)`, a tensor or an array (a `numpy.memmap` stays on disk).
+        targets: `(n,)` integer classes, or `(n,)` or `(n, d)` floats; None when nobody knows.
+        classes: number of classes; default: the highest class + 1, None for float targets.
+        held_out: other pools of the same kind to measure on, by subset: `test`, `validation`.
+
+    Raises:
+        DataError: lengths differ, or targets are not what `classes` says.
+    """
+
+    def __init__(
+        self,
+        features: torch.Tensor | np.ndarray[Any, Any],
+        targets: torch.Tensor | np.ndarray[Any, Any] | None = None,
+        *,
+        classes: int | None = None,
+        held_out: Mapping[str, TensorPool] | None = None,
+    ) -> None:
+        self._features = features
+        self._targets = None if targets is None else _as_targets(targets)
+        self.held_out = dict(held_out or {})
+        if self._targets is not None and len(self._targets) != len(features):
+            raise DataError(
+                f"a pool needs one target per sample, not {len(self._targets)} targets for "
+                f"{len(features)} samples"
+            )
+        if classes is None and self._targets is not None and not self._targets.is_floating_point():
+            classes = int(self._targets.max()) + 1 if len(self._targets) else 0
+        self._classes = classes
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        if self._classes is None or self._targets is None or not len(self._targets):
+            return
+        low, high = int(self._targets.min()), int(self._targets.max())
+        if self._targets.is_floating_point() or low < 0 or high >= self._classes:
+            raise DataError(
+                f"targets of {self._classes} classes are integers 0 to {self._classes - 1}, "
+                f"not {self._targets.dtype} from {low} to {high}"
+            )
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None for regression."""
+        return self._classes
+
+    @property
+    def truthful(self) -> bool:
+        """Whether the truth is known."""
+        return self._targets is not None
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """The features of `indices`, `(k, ...)`."""
+        if isinstance(self._features, torch.Tensor):
+            return self._features[indices]
+        return torch.from_numpy(np.ascontiguousarray(self._features[indices.numpy()]))
+
+    def targets(self, indices: torch.Tensor) -> torch.Tensor:
+        """The truth of `indices`, `(k,)` or `(k, d)`."""
+        if self._targets is None:
+            raise DataError(
+                "this pool does not know its labels: use a label strategy other than `oracle`, "
+                "and data.initial.pool for the initial labels"
+            )
+        return self._targets[indices]
+
+
+def _as_targets(targets: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:
+    tensor = targets if isinstance(targets, torch.Tensor) else torch.from_numpy(np.array(targets))
+    return tensor if tensor.is_floating_point() else tensor.to(torch.int64)

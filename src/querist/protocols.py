@@ -1,0 +1,207 @@
+"""What outsiders implement. Structural: a class that has the methods is a strategy.
+
+None of these may keep a clock, a file or a tracker; randomness is always handed in. A strategy may
+be built again after a crash, so it keeps nothing between calls that its arguments do not give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import torch
+
+from querist.values import (
+    Evaluation,
+    History,
+    Label,
+    MetrologyRecord,
+    Selection,
+    StopDecision,
+    Task,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from querist.context import MetrologyContext, QueryContext
+    from querist.pools.labeled import LabeledSet
+    from querist.requests import LabelRequest
+    from querist.training.job import TrainingJob, TrainingReport
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Samples addressed by integer index, 0 .. len - 1.
+
+    Reading must not change the pool, and the same index always gives the same sample: a run that
+    is resumed builds its pool again and expects to find it as it was (a fingerprint is checked).
+    """
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None for regression."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """The features of `indices` `(k,)`, stacked `(k, ...)`, in that order."""
+        ...
+
+
+@runtime_checkable
+class TruthfulPool(Pool, Protocol):
+    """A pool that knows its own labels: for initial labels, test subsets and the oracle."""
+
+    def targets(self, indices: torch.Tensor) -> torch.Tensor:
+        """The truth of `indices`: `(k,)` int64 classes, or `(k,)` or `(k, d)` floats."""
+        ...
+
+
+@runtime_checkable
+class GenerativePool(Pool, Protocol):
+    """A pool that makes its own candidates in every iteration, beside the samples it has."""
+
+    def propose(self, iteration: int, generator: torch.Generator) -> torch.Tensor:
+        """Candidates `(m, ...)` for this iteration. Must depend on its arguments only."""
+        ...
+
+
+class Predictor(Protocol):
+    """The side of a learner that strategies see. Calls do not change it."""
+
+    @property
+    def task(self) -> Task:
+        """Classification or regression."""
+        ...
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities `(n, c)` on the CPU; rows sum to 1. Classification only."""
+        ...
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`, on the CPU."""
+        ...
+
+
+class Learner(Predictor, Protocol):
+    """A model plus how it is fitted and how it predicts."""
+
+    def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
+        """Train on `labeled`, going on from the present weights. The job seeds all randomness."""
+        ...
+
+    def state_files(self) -> Mapping[str, bytes]:
+        """Everything needed to go on from here, by file name. No pickles."""
+        ...
+
+    def load_state_files(self, files: Mapping[str, bytes]) -> None:
+        """The inverse of `state_files`."""
+        ...
+
+
+@runtime_checkable
+class QueryStrategy(Protocol):
+    """Chooses the unlabeled samples that the learner would learn most from."""
+
+    def sample(self, context: QueryContext, n: int) -> Selection:
+        """At most `n` of `context.unlabeled`, without repeats, most wanted first.
+
+        Fewer are returned when fewer are there. Called again with equal arguments it returns the
+        same: after a crash the call may be repeated.
+        """
+        ...
+
+
+@runtime_checkable
+class LabelStrategy(Protocol):
+    """Where labels come from."""
+
+    def label(self, request: LabelRequest) -> Iterator[Label]:
+        """Yield labels as they come; fewer than asked means that the rest is pending.
+
+        Each label is stored before the next one is drawn. After a crash the same request (same
+        `key` per sample) comes again for the samples that have no label yet; a source that costs
+        money should answer a key it has seen without charging again.
+        """
+        ...
+
+
+@runtime_checkable
+class MetrologyStrategy(Protocol):
+    """Measures a learner."""
+
+    def compute(self, context: MetrologyContext) -> MetrologyRecord:
+        """One number per metric name. Pure: called again it returns the same."""
+        ...
+
+
+@runtime_checkable
+class StopCriterion(Protocol):
+    """Says when a learner has learned enough."""
+
+    def check(self, history: History) -> StopDecision:
+        """Asked after every iteration with all iterations so far, the newest last."""
+        ...
+
+
+@runtime_checkable
+class Gate(Protocol):
+    """Decides whether a challenger takes the champion's place."""
+
+    def compare(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
+        """`champion` is None while there is none yet. A NaN or missing metric never promotes."""
+        ...
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Changes a group of settings from iteration to iteration."""
+
+    def settings(self, iteration: int, history: History) -> Mapping[str, Any]:
+        """What to merge over the group's base settings in `iteration`; empty = the base."""
+        ...
+
+
+@runtime_checkable
+class TrainingLoop(Protocol):
+    """Fits a torch module. The default one is `querist.training.loop.DefaultLoop`."""
+
+    def __call__(
+        self, module: torch.nn.Module, labeled: LabeledSet, job: TrainingJob
+    ) -> TrainingReport:
+        """Train `module` in place on `labeled` as `job.settings` say."""
+        ...
+
+
+TrainStep = Callable[[torch.nn.Module, Any], torch.Tensor]
+"""`train_step_fn(model, batch) -> loss`; a batch is a tuple (features, targets)."""
+
+ValidateStep = Callable[[torch.nn.Module, Any], Any]
+"""`validate_step_fn(model, batch) -> loss` or a number or None."""
+
+
+class PartialCheckpoints(Protocol):
+    """Where a training loop leaves and finds its state in the middle of training."""
+
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        """Keep `files` as the state after `epoch` epochs; replaces the one before."""
+        ...
+
+    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
+        """The newest state that is whole, with its epoch; None when there is none."""
+        ...
+
+
+class Spool(Protocol):
+    """Where a run leaves what the tracker shall hear. Never blocks, never raises for the tracker."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        ...
+
+    def append(self, kind: str, **payload: Any) -> None:
+        """Write one event, durable in order."""
+        ...

@@ -1,0 +1,249 @@
+"""Components by name: built-ins, `@register`, entry points, and allowed import paths.
+
+A configuration names a component, `{name: margin, options: {...}}`; nothing outside the registry is
+imported unless its package is on the operator's allow-list (`QUERIST_ALLOWED_PACKAGES`, comma
+separated), because a configuration may have been typed into a web form.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from querist.errors import ConfigurationError, ForbiddenImportError, UnknownNameError
+
+KINDS = (
+    "pool",
+    "learner",
+    "loop",
+    "step",
+    "query",
+    "label",
+    "metrology",
+    "queue",
+    "stop",
+    "schedule",
+    "gate",
+)
+ALLOWED_BY_DEFAULT = frozenset({"querist", "examples"})
+ALLOWED_PACKAGES_VARIABLE = "QUERIST_ALLOWED_PACKAGES"
+
+_BUILT_IN_MODULES = (
+    "querist.pools",
+    "querist.learners",
+    "querist.training.loop",
+    "querist.queues",
+    "querist.strategies",
+)
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One component that a configuration can name."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> Mapping[str, inspect.Parameter]:
+        """What can be set, by name."""
+        return {
+            n: p
+            for n, p in inspect.signature(self.factory).parameters.items()
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        }
+
+
+_components: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
+_discovered = False
+
+
+def register(kind: str, name: str) -> Callable[[F], F]:
+    """Give a class or function a name that configurations can use.
+
+    Raises:
+        ConfigurationError: the kind is unknown, or the name is taken by something else.
+    """
+    _check_kind(kind)
+
+    def decorate(factory: F) -> F:
+        present = _components[kind].get(name)
+        if present is not None and _identity(present.factory) != _identity(factory):
+            raise ConfigurationError(
+                f"the {kind} name {name!r} is taken by {_identity(present.factory)}: "
+                f"choose another name for {_identity(factory)}"
+            )
+        _components[kind][name] = Registered(kind, name, factory)
+        return factory
+
+    return decorate
+
+
+def _identity(factory: Callable[..., Any]) -> str:
+    return f"{factory.__module__}.{factory.__qualname__}"
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in _components:
+        raise UnknownNameError("kind of component", kind, _components)
+
+
+def _discover() -> None:
+    """Import the built-ins and the plug-ins of installed packages, once."""
+    global _discovered
+    if _discovered:
+        return
+    _discovered = True
+    for module in _BUILT_IN_MODULES:
+        importlib.import_module(module)
+    for kind in KINDS:
+        for point in entry_points(group=f"querist.{kind}"):
+            if point.name not in _components[kind]:
+                _components[kind][point.name] = Registered(kind, point.name, point.load())
+
+
+def components(kind: str | None = None) -> list[Registered]:
+    """Everything that can be named, sorted by kind and name."""
+    _discover()
+    if kind is not None:
+        _check_kind(kind)
+    return [
+        _components[k][name]
+        for k in KINDS
+        if kind in (None, k)
+        for name in sorted(_components[k])
+    ]
+
+
+def allowed_packages() -> frozenset[str]:
+    """Top-level packages that an import path may start with."""
+    extra = os.environ.get(ALLOWED_PACKAGES_VARIABLE, "")
+    return ALLOWED_BY_DEFAULT | {p.strip() for p in extra.split(",") if p.strip()}
+
+
+def is_import_path(name: str) -> bool:
+    """Whether `name` looks like `package.module:attribute`."""
+    return ":" in name
+
+
+def check_import_path(path: str) -> None:
+    """Refuse an import path that is malformed or not allowed, without importing anything.
+
+    Raises:
+        ConfigurationError: it is not of the form `package.module:attribute`.
+        ForbiddenImportError: its package is not on the allow-list.
+    """
+    if not _IMPORT_PATH.fullmatch(path):
+        raise ConfigurationError(
+            f"an import path has the form 'package.module:attribute', not {path[:200]!r}"
+        )
+    attributes = path.partition(":")[2].split(".")
+    if any(part.startswith("_") for part in [*path.partition(":")[0].split("."), *attributes]):
+        raise ForbiddenImportError(f"an import path may not reach private names: {path!r}")
+    package = path.partition(":")[0].partition(".")[0]
+    if package not in allowed_packages():
+        raise ForbiddenImportError(
+            f"importing from {package!r} is not allowed ({path!r}): the operator can allow it by "
+            f"setting {ALLOWED_PACKAGES_VARIABLE}={package} where Querist runs"
+        )
+
+
+def import_object(path: str) -> Any:
+    """What an allowed import path points to.
+
+    Raises:
+        ConfigurationError: the path is not allowed, or there is nothing there.
+    """
+    check_import_path(path)
+    module_name, _, attributes = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{path!r} cannot be imported, {error}: run from the folder that holds "
+            f"{module_name.partition('.')[0]!r}, or install it"
+        ) from error
+    for attribute in attributes.split("."):
+        if not hasattr(found, attribute):
+            raise UnknownNameError(f"attribute of {module_name}", attribute, vars(found))
+        found = getattr(found, attribute)
+    defined_in = getattr(found, "__module__", module_name).partition(".")[0]
+    if defined_in not in allowed_packages():
+        raise ForbiddenImportError(
+            f"{path!r} leads to {defined_in!r}, which is not allowed: the operator can allow it by "
+            f"setting {ALLOWED_PACKAGES_VARIABLE}={defined_in}"
+        )
+    return found
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """The class or function behind a name or an allowed import path.
+
+    Raises:
+        UnknownNameError: nobody registered the name; the nearest ones are suggested.
+        ForbiddenImportError: an import path that is not allowed.
+    """
+    _check_kind(kind)
+    if is_import_path(name):
+        found = import_object(name)
+        if not callable(found):
+            raise ConfigurationError(f"{name!r} is not callable: name a class or a function")
+        return found  # type: ignore[no-any-return]
+    _discover()
+    if name not in _components[kind]:
+        raise UnknownNameError(f"{kind} component", name, _components[kind])
+    return _components[kind][name].factory
+
+
+def check_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that the component does not take.
+
+    Raises:
+        ConfigurationError: an option is unknown, or a required one is missing.
+    """
+    factory = find(kind, name)
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return
+    parameters = signature.parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for option in options:
+            if option not in signature.parameters:
+                raise UnknownNameError(f"option of {kind} {name!r}", option, signature.parameters)
+    for p in parameters:
+        required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if required and p.name not in options:
+            raise ConfigurationError(
+                f"{kind} {name!r} needs the option {p.name!r}: add it under options"
+            )
+
+
+def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """An instance of a component.
+
+    Raises:
+        ConfigurationError: unknown name or option, or the component refused its options.
+    """
+    check_options(kind, name, options)
+    try:
+        return find(kind, name)(**options)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(f"{kind} {name!r} refused its options: {error}") from error

@@ -1,0 +1,90 @@
+"""Torch optimizers and learning-rate schedulers by name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from querist.errors import ConfigurationError, UnknownNameError
+
+
+def _classes(module: Any, base: type) -> dict[str, type]:
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if inspect.isclass(found) and issubclass(found, base) and found is not base
+        and not name.startswith("_")
+    }
+
+
+def _optimizers() -> dict[str, type]:
+    import torch
+
+    return _classes(torch.optim, torch.optim.Optimizer)
+
+
+def _schedulers() -> dict[str, type]:
+    from torch.optim import lr_scheduler
+
+    return _classes(lr_scheduler, lr_scheduler.LRScheduler)
+
+
+def _find(what: str, name: str, known: Mapping[str, type]) -> type:
+    by_lower = {n.lower(): n for n in known}
+    if name.lower() not in by_lower:
+        raise UnknownNameError(what, name, known)
+    return known[by_lower[name.lower()]]
+
+
+def _check_options(what: str, found: type, options: Mapping[str, Any], own: set[str]) -> None:
+    known = set(inspect.signature(found).parameters) - own
+    for option, value in options.items():
+        if option not in known:
+            raise UnknownNameError(f"option of {what} {found.__name__}", option, known)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigurationError(f"{what} option {option} must be finite, not {value}")
+
+
+def check_optimizer(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown optimizer, an unknown option, or a learning rate that is not above 0."""
+    found = _find("optimizer", name, _optimizers())
+    _check_options("optimizer", found, options, {"params"})
+    lr = options.get("lr")
+    if lr is not None and (isinstance(lr, bool) or not isinstance(lr, int | float) or lr <= 0):
+        raise ConfigurationError(f"optimizer option lr must be a number above 0, not {lr!r}")
+
+
+def check_scheduler(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown learning-rate scheduler or option."""
+    _check_options(
+        "scheduler", _find("scheduler", name, _schedulers()), options, {"optimizer", "last_epoch"}
+    )
+
+
+def build_optimizer(
+    name: str, options: Mapping[str, Any], parameters: Iterable[Any], lr: float | None
+) -> Any:
+    """An optimizer over `parameters`; `lr`, where given, replaces the option.
+
+    Raises:
+        ConfigurationError: the optimizer refused its options.
+    """
+    settings = {**options, **({} if lr is None else {"lr": lr})}
+    try:
+        return _find("optimizer", name, _optimizers())(parameters, **settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"optimizer {name} refused its options: {error}") from error
+
+
+def build_scheduler(name: str, options: Mapping[str, Any], optimizer: Any) -> Any:
+    """A learning-rate scheduler for `optimizer`.
+
+    Raises:
+        ConfigurationError: the scheduler refused its options.
+    """
+    try:
+        return _find("scheduler", name, _schedulers())(optimizer, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"scheduler {name} refused its options: {error}") from error

@@ -1,0 +1,137 @@
+"""The values that strategies, gates and runs exchange. All frozen, none knows where it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+import torch
+
+LabelValue: TypeAlias = int | float | list[float]
+"""A class index, a number, or a vector of numbers."""
+
+
+class Phase(StrEnum):
+    """The four steps of an iteration, in order."""
+
+    TRAIN = "train"
+    METROLOGY = "metrology"
+    QUERY = "query"
+    LABEL = "label"
+
+
+class Task(StrEnum):
+    """What a learner predicts."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The samples that a query strategy wants labeled, most wanted first.
+
+    Attributes:
+        indices: pool indices, without repeats.
+        scores: one number per index, higher = more wanted.
+        samples: only for strategies that make samples of their own: their features `(n, ...)`;
+            `indices` is then empty and the run gives them indices behind the pool's.
+    """
+
+    indices: tuple[int, ...]
+    scores: tuple[float, ...]
+    samples: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices) if self.samples is None else len(self.samples)
+
+
+@dataclass(frozen=True)
+class Label:
+    """One answer of a label source.
+
+    Attributes:
+        index: the sample it belongs to.
+        value: class index, number, or vector of numbers.
+        annotator: who said so; one sample may have one label per annotator.
+        cost: what it cost, in the experiment's own unit.
+    """
+
+    index: int
+    value: LabelValue
+    annotator: str = ""
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class MetrologyRecord:
+    """What was measured of a learner: a number per metric name."""
+
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class IterationResult:
+    """One finished or running iteration as stop criteria and schedules see it.
+
+    Attributes:
+        labels: labeled samples that the iteration's model was trained on.
+        metrics: metrology by metric name; empty while metrology was skipped.
+        train_loss: mean loss over the last epoch; None without training.
+        seconds: time per phase.
+    """
+
+    iteration: int
+    labels: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    train_loss: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+History: TypeAlias = Sequence[IterationResult]
+
+
+@dataclass(frozen=True)
+class StopDecision:
+    """Whether a learner stops, and the reason in words."""
+
+    stop: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's numbers on one test set, for a gate.
+
+    Attributes:
+        iteration: the iteration whose model it is.
+        metrics: metrology by metric name.
+        test_digest: SHA-256 of the test set that the numbers come from.
+    """
+
+    iteration: int
+    metrics: Mapping[str, float]
+    test_digest: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison inside a verdict, with its numbers."""
+
+    metric: str
+    champion: float | None
+    challenger: float | None
+    min_delta: float
+    won: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Promote the challenger, or discard it; every check with its numbers."""
+
+    promote: bool
+    reason: str
+    checks: tuple[Check, ...] = ()
