@@ -100,6 +100,10 @@ class Learner(Predictor, Protocol):
         """The inverse of `state_files`."""
         ...
 
+    def reset(self) -> None:
+        """Back to the first weights, as if never fitted."""
+        ...
+
 
 @runtime_checkable
 class QueryStrategy(Protocol):

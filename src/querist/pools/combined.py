@@ -42,6 +42,12 @@ class CombinedPool:
         return is_truthful(self.pool)
 
     @property
+    def in_memory(self) -> bool:
+        """Whether features are tensors at hand, not read one by one."""
+        parts = [self.pool] if self.initial is None else [self.pool, self.initial]
+        return all(getattr(part, "in_memory", False) for part in parts)
+
+    @property
     def made_from(self) -> int:
         """The index of the first sample that was made."""
         return len(self.pool) + (0 if self.initial is None else len(self.initial))
@@ -53,6 +59,10 @@ class CombinedPool:
         """Append one sample that a strategy or the pool made; returns its index."""
         self._made.append(sample)
         return len(self) - 1
+
+    def forget_from(self, index: int) -> None:
+        """Remove the made samples from `index` on: nobody chose them."""
+        del self._made[index - self.made_from :]
 
     def features(self, indices: torch.Tensor) -> torch.Tensor:
         """The features of `indices`, `(k, ...)`, whichever part they are in."""

@@ -24,6 +24,8 @@ class TensorPool:
         DataError: lengths differ, or targets are not what `classes` says.
     """
 
+    in_memory = True
+
     def __init__(
         self,
         features: torch.Tensor | np.ndarray[Any, Any],

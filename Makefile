@@ -1,0 +1,67 @@
+# `make` lists the commands. The first one that needs it makes .venv; nothing is installed outside it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two stamps, because whoever only runs an experiment needs no development tools.
+USER_READY := $(VENV)/.installed
+DEV_READY := $(VENV)/.installed-dev
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+# Arguments passed on: `make test ARGS="tests/pools -k split -x"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help moons compare bench test lint types contracts wheel-check check clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+moons: $(USER_READY) ## run active learning on the two moons
+	$(BIN)/querist run examples/two_moons/experiment.yaml $(ARGS)
+
+compare: $(USER_READY) ## run the two moons' query strategies against each other
+	$(BIN)/querist run examples/two_moons/comparison.yaml $(ARGS)
+
+bench: $(USER_READY) ## time the two moons
+	$(BIN)/python benchmarks/moons.py $(ARGS)
+
+test: $(DEV_READY) ## run the tests; ARGS goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV_READY) ## ruff
+	$(BIN)/ruff check .
+
+types: $(DEV_READY) ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(DEV_READY) ## imports go one way
+	$(BIN)/lint-imports --no-logo
+
+wheel-check: $(DEV_READY) ## build sdist and wheel, compare them with the tree, import from the wheel
+	$(BIN)/python .ci/check_wheel.py
+
+check: test lint types contracts wheel-check ## all five
+
+clean: ## remove .venv, builds and caches; runs and their logs stay
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Querist needs Python 3.11 or newer, and '$(PYTHON)' is not one: try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: on Debian, apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# One `pip install` of everything: the pins hold for torch only if pip sees them when it chooses torch.
+$(USER_READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Querist into $(VENV) (the first time: about 2 minutes, 2 GB)."
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Querist and its development tools into $(VENV) (the first time: about 2 minutes, 2 GB)."
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(USER_READY) $@

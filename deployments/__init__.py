@@ -1,0 +1,1 @@
+"""What starts a flow: the command line and servers. No logic."""

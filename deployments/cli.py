@@ -1,0 +1,171 @@
+"""The `querist` command line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from querist.deployments.embedded_server import ServerIfNeeded
+from querist.errors import (
+    ConfigurationError,
+    DataError,
+    LearnerError,
+    QueristError,
+    RunExistsError,
+    RunLockedError,
+    RunNotFoundError,
+)
+
+app = typer.Typer(
+    name="querist",
+    help="Active learning as a durable workflow on Prefect, tracked in MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+USER_MISTAKES = (
+    ConfigurationError, DataError, LearnerError, RunExistsError, RunLockedError, RunNotFoundError,
+)  # fmt: skip
+
+Root = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
+]
+DEFAULT_ROOT = Path("active_learning_logs")
+
+
+@contextlib.contextmanager
+def _mistakes() -> Iterator[None]:
+    """Exit code 2 and one line for what the user can mend, 1 for any other error of ours."""
+    try:
+        yield
+    except USER_MISTAKES as error:
+        err.print(f"[red]error:[/red] {escape(_one_line(error))}", soft_wrap=True)
+        raise typer.Exit(2) from error
+    except QueristError as error:
+        err.print(f"[red]error:[/red] {escape(_one_line(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        err.print("stopped; `querist resume` goes on where the run stands")
+        raise typer.Exit(1) from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml")],
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an experiment, or a comparison of several."""
+    started = time.monotonic()
+    with _mistakes():
+        from querist.config.load import apply_overrides, read_yaml
+
+        content = apply_overrides(read_yaml(experiment), overrides or [])
+        if "comparison" in content:
+            _run_comparison(experiment, content, run_id, as_json, started)
+            return
+        with ServerIfNeeded() as server:
+            from querist.config.load import build_experiment
+            from querist.runs.open import check_components, checked_run_id
+
+            checked = build_experiment(content, str(experiment))
+            check_components(checked)
+            if run_id is not None:
+                checked_run_id(run_id)
+            _refuse_taken(checked, run_id)
+            _drive(lambda flow: flow(checked, run_id), server, as_json, started)
+
+
+def _refuse_taken(experiment: Any, run_id: str | None) -> None:
+    from querist.runs.lock import RunLock
+
+    chosen = run_id or experiment.driver.run_id
+    folder = experiment.driver.root_log_dir / (chosen or "")
+    if chosen is not None and (folder / "experiment.yaml").exists():
+        RunLock(folder).release()
+        raise RunExistsError(
+            f"run {chosen} exists already: `querist resume {chosen}` goes on with it, or choose "
+            "another id"
+        )
+
+
+@app.command()
+def resume(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+    """Go on with a run that was stopped, wherever it was stopped."""
+    started = time.monotonic()
+    with _mistakes():
+        from querist.config.load import load_experiment
+        from querist.runs.open import EXPERIMENT_FILE, run_folder
+
+        experiment = load_experiment(run_folder(run_id, root) / EXPERIMENT_FILE)
+        driver = experiment.driver.model_copy(update={"root_log_dir": root})
+        from querist.runs.lock import RunLock
+
+        RunLock(run_folder(run_id, root)).release()
+        with ServerIfNeeded() as server:
+            _drive(
+                lambda flow: flow(experiment.model_copy(update={"driver": driver}), run_id),
+                server,
+                as_json,
+                started,
+            )
+
+
+def _drive(call: Any, server: Any, as_json: bool, started: float) -> None:
+    """Run the active-learning flow and show what it did."""
+    _import_path()
+    from querist.deployments.execute import execute
+    from querist.deployments.terminal import Watch, show_summary
+    from querist.flows import active_learning
+
+    console = err if as_json else out
+    with Watch(console).shown():
+        summary = execute(lambda: call(active_learning), server)
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": seconds}))
+    else:
+        show_summary(out, summary, seconds, tracking=_tracking(Path(summary.folder)))
+
+
+def _tracking(folder: Path) -> str | None:
+    from querist.tracking.spool import TrackingSpool
+
+    for event in TrackingSpool(folder).events():
+        if event.kind == "start":
+            return str(event.payload["uri"])
+    return None
+
+
+def _import_path() -> None:
+    """Let import paths find packages in the working directory, behind everything installed."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+
+
+def main() -> None:
+    """Entry point of the `querist` command."""
+    _import_path()
+    app()

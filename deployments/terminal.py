@@ -1,0 +1,136 @@
+"""What a person sees while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from querist.phases.conclude import Summary
+from querist.progress import Progress as RunProgress
+from querist.progress import watched_by
+
+LINE_SECONDS = 5.0
+"""Where the output is no terminal, a line is printed this often at most."""
+
+
+class Watch:
+    """Turns a run's progress into a bar, or into lines where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._runs: dict[str, _Seen] = {}
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the progress of runs in this process."""
+        if not self._console.is_terminal:
+            with watched_by(self._line):
+                yield
+            return
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console) as self._bar, watched_by(self._move):
+            yield
+
+    def _seen(self, progress: RunProgress) -> _Seen:
+        return self._runs.setdefault(progress.run_id, _Seen(progress.iteration))
+
+    def _move(self, progress: RunProgress) -> None:
+        assert self._bar is not None
+        seen = self._seen(progress)
+        seen.update(progress)
+        if seen.task is None:
+            seen.task = self._bar.add_task(progress.name, total=progress.iterations, now="")
+        self._bar.update(seen.task, completed=seen.done, now=seen.words(progress))  # type: ignore[arg-type]
+
+    def _line(self, progress: RunProgress) -> None:
+        seen = self._seen(progress)
+        seen.update(progress)
+        last = progress.phase is None and progress.iteration + 1 >= progress.iterations
+        now = time.monotonic()
+        if last or now - seen.printed >= LINE_SECONDS:
+            seen.printed = now
+            at = f"{progress.name}: iteration {progress.iteration + 1} of {progress.iterations}"
+            self._console.print(f"{at}, {seen.words(progress)}", highlight=False)
+
+
+class _Seen:
+    """What was seen of one run so far."""
+
+    def __init__(self, first_iteration: int) -> None:
+        self.started = time.monotonic()
+        self.first = first_iteration
+        self.done = first_iteration
+        self.loss: float | None = None
+        self.metrics: dict[str, float] = {}
+        self.printed = -LINE_SECONDS
+        self.task: object | None = None
+
+    def update(self, progress: RunProgress) -> None:
+        self.loss = progress.loss if progress.loss is not None else self.loss
+        self.metrics = dict(progress.metrics) or self.metrics
+        self.done = progress.iteration + (progress.phase is None)
+
+    def words(self, progress: RunProgress) -> str:
+        parts = [f"{progress.labels} labels"]
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.3f}")
+        shown = ["f1"] if "f1" in self.metrics else list(self.metrics)[:2]
+        parts += [f"{'F1' if name == 'f1' else name} {self.metrics[name]:.3f}" for name in shown]
+        fresh = self.done - self.first
+        if 0 < fresh and self.done < progress.iterations:
+            each = (time.monotonic() - self.started) / fresh
+            parts.append(f"{_duration(each * (progress.iterations - self.done))} left")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def show_summary(
+    console: Console, summary: Summary, seconds: float, *, tracking: str | None
+) -> None:
+    """Print what a run did, where the time went, and how to look at it.
+
+    Args:
+        console: where to print.
+        summary: the run's summary.
+        seconds: the command's own time.
+        tracking: the MLflow tracking URI; None without tracking.
+    """
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("run", f"{summary.run_id} ({summary.stop_reason})")
+    if summary.metric is not None and summary.first is not None and summary.last is not None:
+        name = "F1" if summary.metric == "f1" else summary.metric
+        table.add_row(name, f"{summary.first:.3f} at first, {summary.last:.3f} at last")
+    initial = summary.labels - summary.labels_bought
+    table.add_row("labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)")
+    phases = ", ".join(f"{name} {_short(spent)}" for name, spent in summary.seconds.items())
+    rest = seconds - sum(summary.seconds.values())
+    table.add_row("time", f"{_short(seconds)}: {phases}, start-up and orchestration {_short(rest)}")
+    table.add_row("folder", summary.folder)
+    table.add_row("Prefect UI", "prefect server start   (then open the address that it prints)")
+    if tracking is not None:
+        table.add_row("MLflow UI", f"mlflow ui --backend-store-uri {tracking}")
+    console.print()
+    console.print(table, highlight=False, soft_wrap=True)
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else _duration(seconds)

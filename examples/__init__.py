@@ -1,0 +1,1 @@
+"""Experiments as a user would write them."""

@@ -1,0 +1,40 @@
+"""One iteration of active learning: train, metrology, query, label."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import flow
+
+from querist import tasks
+from querist.phases import commit_iteration, pending_phases
+from querist.runs import RunReference, open_run
+from querist.values import Phase
+
+TASKS = {
+    Phase.TRAIN: tasks.train,
+    Phase.METROLOGY: tasks.metrology,
+    Phase.QUERY: tasks.query,
+    Phase.LABEL: tasks.label,
+}
+
+
+@flow(
+    name="iteration",
+    description="One pass of train, metrology, query and label.",
+    flow_run_name="{name} · iteration {iteration} · {labels} labels",
+    validate_parameters=False,
+)
+async def iteration(run: RunReference, iteration: int, name: str, labels: int) -> None:
+    """Do what `iteration` still has before it, then commit it.
+
+    Args:
+        run: the run.
+        iteration: which iteration, from 0.
+        name: the experiment's name, for people.
+        labels: labeled samples at the start of the iteration, for people.
+    """
+    opened = open_run(run)
+    for phase in await asyncio.to_thread(pending_phases, opened, iteration):
+        await TASKS[phase](run, iteration)
+    await asyncio.to_thread(commit_iteration, opened, iteration)

@@ -1,0 +1,96 @@
+"""What the Prefect UI shows of a run: progress, the learning curve, the summary."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+
+from querist.phases.conclude import Summary
+from querist.runs import Run
+
+SECONDS_BETWEEN_UPDATES = 2.0
+
+
+class ProgressReport:
+    """A progress artifact, updated in the background at a bounded rate."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._artifact: UUID | None = None
+        self._updated = 0.0
+        self._pending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> ProgressReport:
+        self._artifact = await acreate_progress_artifact(
+            progress=0.0, description=f"{self._run.experiment.name}: iterations done"
+        )
+        return self
+
+    def update(self, iteration: int) -> None:
+        """Report that `iteration` is done, if the last report is old enough."""
+        now = time.monotonic()
+        busy = self._pending is not None and not self._pending.done()
+        if busy or now - self._updated < SECONDS_BETWEEN_UPDATES:
+            return
+        self._updated = now
+        steps = self._run.experiment.driver.max_active_learning_steps
+        self._pending = asyncio.create_task(self._send(100 * (iteration + 1) / steps))
+
+    async def _send(self, percent: float) -> None:
+        assert self._artifact is not None
+        await aupdate_progress_artifact(artifact_id=self._artifact, progress=percent)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pending is not None:
+            await asyncio.gather(self._pending, return_exceptions=True)
+        if error is None:
+            await self._send(100.0)
+
+
+async def report_summary(run: Run, summary: Summary) -> None:
+    """The learning curve as a table, and the summary as text."""
+    labels = run.ledger.metrology_labels()
+    rows = [
+        {"iteration": i, "labels": labels[i], **{k: round(v, 4) for k, v in values.items()}}
+        for i, values in run.ledger.metrology().items()
+    ]
+    key = "".join(c if c.isalnum() else "-" for c in summary.run_id.lower())
+    if rows:
+        await acreate_table_artifact(
+            table=rows,
+            key=f"learning-curve-{key}",
+            description=f"Learning curve of {run.experiment.name}, run {summary.run_id}",
+        )
+    await acreate_markdown_artifact(
+        markdown=summary_markdown(run, summary),
+        key=f"summary-{key}",
+        description=f"Summary of {run.experiment.name}, run {summary.run_id}",
+    )
+
+
+def summary_markdown(run: Run, summary: Summary) -> str:
+    """The summary in Markdown."""
+    lines = [
+        f"## {run.experiment.name}, run {summary.run_id}",
+        f"- stopped: {summary.stop_reason}",
+        f"- iterations: {summary.iterations}",
+        f"- labels: {summary.labels} ({summary.labels_bought} bought)",
+    ]
+    if summary.metric is not None and summary.first is not None and summary.last is not None:
+        lines.append(f"- {summary.metric}: {summary.first:.3f} to {summary.last:.3f}")
+    lines.append(f"- folder: `{summary.folder}`")
+    return "\n".join(lines)

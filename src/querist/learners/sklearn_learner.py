@@ -1,0 +1,173 @@
+"""A learner around any scikit-learn classifier or regressor."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from querist.errors import ConfigurationError, LearnerError, UnknownNameError
+from querist.pools.labeled import LabeledSet
+from querist.randomness import derive_seed
+from querist.registry import register
+from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.values import Task
+
+STATE = "estimator.skops"
+
+
+@register("learner", "sklearn")
+def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """A scikit-learn classifier or regressor by its class name, such as LogisticRegression."""
+    from sklearn.utils import all_estimators
+
+    known = dict(all_estimators(type_filter=["classifier", "regressor"]))
+    if estimator not in known:
+        raise UnknownNameError("scikit-learn classifier or regressor", estimator, known)
+    try:
+        found = known[estimator](**(parameters or {}))
+        found._validate_params()
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{estimator} refused its parameters: {error}") from error
+    return found
+
+
+class SklearnLearner:
+    """Fits a clone of an estimator on all labels in every iteration.
+
+    Features are flattened to `(n, d)`. Estimators with a `random_state` that is not set get one
+    from the run's seed. Epochs, batches and optimizer do not apply.
+
+    Args:
+        estimator: anything with `fit` and `predict`; classifiers need `predict_proba` as well.
+        classes: number of classes; None for regression.
+        threads: CPU threads, or None to leave them alone.
+
+    Raises:
+        LearnerError: a classifier for numbers, a regressor for classes, or no `predict_proba`.
+    """
+
+    def __init__(self, estimator: Any, *, classes: int | None, threads: int | None = None) -> None:
+        from sklearn.base import is_classifier
+
+        self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
+        self.classes = classes
+        self._template = estimator
+        self._fitted: Any = None
+        self._threads = threads
+        name = type(estimator).__name__
+        if is_classifier(estimator) != (self.task is Task.CLASSIFICATION):
+            raise LearnerError(
+                f"{name} is a {'classifier' if is_classifier(estimator) else 'regressor'}, but the "
+                f"pool's targets are {'numbers' if classes is None else f'{classes} classes'}"
+            )
+        if self.task is Task.CLASSIFICATION and not hasattr(estimator, "predict_proba"):
+            raise LearnerError(
+                f"{name} gives no class probabilities (with these parameters): choose an estimator "
+                "or parameters with predict_proba"
+            )
+
+    def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
+        """Fit a fresh clone on all labels."""
+        from sklearn.base import clone
+        from threadpoolctl import threadpool_limits
+
+        estimator = clone(self._template)
+        if estimator.get_params().get("random_state", 0) is None:
+            seed = derive_seed(job.seed, job.iteration, "train", "random_state") % 2**31
+            estimator.set_params(random_state=seed)
+        features, targets = _flat(labeled.features()), labeled.targets.numpy()
+        try:
+            with threadpool_limits(self._threads):
+                estimator.fit(features, targets)
+        except ValueError as error:
+            raise LearnerError(
+                f"{type(estimator).__name__} cannot learn from the {len(labeled)} labels: {error}"
+            ) from error
+        self._fitted = estimator
+        loss = self._training_loss(features, targets)
+        job.on_epoch(EpochReport(1, 1, loss))
+        return TrainingReport(epochs=1, steps=1, train_loss=loss)
+
+    def _training_loss(self, features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> float:
+        """Log loss or mean squared error on the labels."""
+        if self.task is Task.REGRESSION:
+            return float(np.mean((self._fitted.predict(features) - targets) ** 2))
+        proba = self._proba(features)[np.arange(len(targets)), targets]
+        return float(-np.mean(np.log(np.clip(proba, 1e-12, 1.0))))
+
+    def _estimator(self) -> Any:
+        if self._fitted is None:
+            raise LearnerError(
+                "a scikit-learn estimator predicts only after it was fitted: set "
+                "driver.skip_training to false"
+            )
+        return self._fitted
+
+    def _proba(self, features: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Probabilities over all classes, also those without a label so far."""
+        estimator = self._estimator()
+        found = np.zeros((len(features), self.classes or 0))
+        found[:, estimator.classes_.astype(np.int64)] = estimator.predict_proba(features)
+        return found
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities `(n, c)`.
+
+        Raises:
+            LearnerError: the learner predicts numbers, or was never fitted.
+        """
+        if self.task is Task.REGRESSION:
+            raise LearnerError("a regression learner has no class probabilities")
+        return torch.from_numpy(self._proba(_flat(features)))
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
+        if self.task is Task.CLASSIFICATION:
+            return self.predict_proba(features).argmax(1)
+        return torch.from_numpy(np.asarray(self._estimator().predict(_flat(features))))
+
+    def state_files(self) -> dict[str, bytes]:
+        """The fitted estimator in skops' format, which holds no code."""
+        import skops.io
+
+        return {} if self._fitted is None else {STATE: _normalized(skops.io.dumps(self._fitted))}
+
+    def load_state_files(self, files: Mapping[str, bytes]) -> None:
+        """The inverse of `state_files`; only types of scikit-learn, numpy and scipy are loaded.
+
+        Raises:
+            LearnerError: the file names other types.
+        """
+        import skops.io
+
+        if STATE not in files:
+            self.reset()
+            return
+        content = files[STATE]
+        types = skops.io.get_untrusted_types(data=content)
+        foreign = [t for t in types if t.partition(".")[0] not in ("sklearn", "numpy", "scipy")]
+        if foreign:
+            raise LearnerError(f"a checkpoint may not bring types of its own: {', '.join(foreign)}")
+        self._fitted = skops.io.loads(content, trusted=types)
+
+    def reset(self) -> None:
+        """Back to never fitted."""
+        self._fitted = None
+
+
+def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
+    return np.asarray(features.reshape(len(features), -1).numpy())
+
+
+def _normalized(content: bytes) -> bytes:
+    """The same zip without its time stamps, so that equal estimators give equal bytes."""
+    source, target = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
+        for name in sorted(source.namelist()):
+            out.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), source.read(name))
+    return target.getvalue()

@@ -1,0 +1,209 @@
+"""A learner around any `torch.nn.Module`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from querist.config.training import TrainingConfig
+from querist.errors import LearnerError
+from querist.learners.losses import LOSSES, choose_loss, probabilities
+from querist.pools.labeled import LabeledSet
+from querist.protocols import TrainingLoop, TrainStep, ValidateStep
+from querist.training.batches import to_device
+from querist.training.job import TrainingJob, TrainingReport
+from querist.training.loop import (
+    TRAINING_STATE,
+    WEIGHTS,
+    state_from_bytes,
+    state_to_bytes,
+    weights_from_bytes,
+    weights_to_bytes,
+)
+from querist.training.threads import choose_threads, torch_threads
+from querist.values import Task
+
+CHUNK = 65536
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+def choose_device(setting: str) -> torch.device:
+    """The device that `training.device` names.
+
+    Raises:
+        LearnerError: there is no such device here.
+    """
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(setting)
+    there = {
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, True):
+        raise LearnerError(f"training.device {setting} is not there: use auto or cpu")
+    return device
+
+
+class TorchLearner:
+    """Fits a module with the training loop, and turns its outputs into predictions.
+
+    The module maps features `(n, ...)` to logits `(n, c)` (or `(n, 1)` for two classes), or to
+    numbers. It may bring its own `training_step(batch) -> loss`, `validation_step(batch)` and
+    `predict_proba(features)`, which are then used.
+
+    Args:
+        module: the model; its present weights are the first weights.
+        classes: number of classes; None for regression.
+        sample: features of one sample `(1, ...)`, to find out what the module gives.
+        settings: loss, device, dtype and threads are taken from here.
+        loop: the training loop.
+        train_step, validate_step: instead of the loss.
+
+    Raises:
+        LearnerError: the module cannot take the sample, or its outputs do not fit the classes.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        classes: int | None,
+        sample: torch.Tensor,
+        settings: TrainingConfig,
+        loop: TrainingLoop,
+        train_step: TrainStep | None = None,
+        validate_step: ValidateStep | None = None,
+    ) -> None:
+        self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
+        self.classes = classes
+        self.device = choose_device(settings.device)
+        self.dtype = _DTYPES[settings.dtype]
+        self.module = module.to(self.device, self.dtype)
+        self._loop = loop
+        self._parameters = sum(p.numel() for p in self.module.parameters())
+        self._threads = choose_threads(settings.threads, self._parameters)
+        self._optimizer_state: Mapping[str, Any] | None = None
+        self._first_weights = weights_to_bytes(self.module)
+        self._own_proba = _method(self.module, "predict_proba")
+        self.loss = self._find_loss(sample, settings.loss)
+        self.train_step = train_step or self._own_train_step() or self._loss_step
+        self.validate_step = validate_step or self._own_validate_step() or self._loss_step
+
+    def _find_loss(self, sample: torch.Tensor, setting: str) -> str:
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                outputs = self._outputs(sample)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise LearnerError(
+                f"the model cannot take a sample of shape {tuple(sample.shape[1:])}: {error}"
+            ) from error
+        if not isinstance(outputs, torch.Tensor) or len(outputs) != len(sample):
+            raise LearnerError(
+                "the model must give one row per sample, not "
+                f"{tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs)} "
+                f"for {len(sample)} sample"
+            )
+        width = outputs.numel() // len(sample)
+        if self._own_proba is not None and setting == "auto":
+            return "own"
+        return choose_loss(setting, self.task, self.classes, width)
+
+    def _own_train_step(self) -> TrainStep | None:
+        own = _method(self.module, "training_step")
+        return None if own is None else lambda model, batch: own(batch)
+
+    def _own_validate_step(self) -> ValidateStep | None:
+        own = _method(self.module, "validation_step") or _method(self.module, "validate_step")
+        return None if own is None else lambda model, batch: own(batch)
+
+    def _loss_step(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        if self.loss == "own":
+            raise LearnerError(
+                "a model with its own predict_proba needs its own training_step, a "
+                "training.train_step_fn, or a training.loss"
+            )
+        features, targets = batch
+        return LOSSES[self.loss](model(features), targets)
+
+    def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
+        """Train the module in place; from the first weights where `warm_start` is false."""
+        if not job.settings.warm_start and job.iteration > 0:
+            weights_from_bytes(self.module, self._first_weights)
+        job = replace(
+            job,
+            device=self.device,
+            dtype=self.dtype,
+            train_step=self.train_step,
+            validate_step=self.validate_step,
+            optimizer_state=None if job.settings.reset_optimizer else self._optimizer_state,
+        )
+        with torch_threads(self._threads), torch.random.fork_rng():
+            report = self._loop(self.module, labeled, job)
+        self.module.eval()
+        self._optimizer_state = report.optimizer_state
+        return report
+
+    def _outputs(self, features: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.module(to_device(features, self.device, self.dtype))
+        return outputs
+
+    def _in_chunks(
+        self, features: torch.Tensor, one: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        self.module.eval()
+        with torch.no_grad(), torch_threads(self._threads):
+            parts = [one(part).cpu() for part in features.split(CHUNK)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities `(n, c)`.
+
+        Raises:
+            LearnerError: the learner predicts numbers.
+        """
+        if self.task is Task.REGRESSION:
+            raise LearnerError("a regression learner has no class probabilities")
+        if self._own_proba is not None:
+            own = self._own_proba
+            found = self._in_chunks(
+                features, lambda part: own(to_device(part, self.device, self.dtype))
+            )
+            return found.float()
+        return self._in_chunks(
+            features, lambda part: probabilities(self._outputs(part).float(), self.loss)
+        )
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
+        if self.task is Task.CLASSIFICATION:
+            return self.predict_proba(features).argmax(1)
+        outputs = self._in_chunks(features, self._outputs).float()
+        return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+
+    def state_files(self) -> dict[str, bytes]:
+        """The weights as safetensors; the optimizer's state and the first weights beside them."""
+        state = {
+            "optimizer": None if self._optimizer_state is None else dict(self._optimizer_state)
+        }
+        return {WEIGHTS: weights_to_bytes(self.module), TRAINING_STATE: state_to_bytes(state)}
+
+    def load_state_files(self, files: Mapping[str, bytes]) -> None:
+        """The inverse of `state_files`."""
+        weights_from_bytes(self.module, files[WEIGHTS])
+        self._optimizer_state = state_from_bytes(files[TRAINING_STATE])["optimizer"]
+        self.module.eval()
+
+    def reset(self) -> None:
+        """Back to the first weights, with no optimizer state."""
+        weights_from_bytes(self.module, self._first_weights)
+        self._optimizer_state = None
+
+
+def _method(module: torch.nn.Module, name: str) -> Callable[..., Any] | None:
+    found = getattr(module, name, None)
+    return found if callable(found) else None

@@ -1,0 +1,89 @@
+"""The end of an iteration: the gate speaks, and the iteration is committed whole."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from querist.phases.train import prune_checkpoints
+from querist.runs.checkpoints import MANIFEST
+from querist.runs.run import Run
+from querist.storage.atomic import sha256
+from querist.values import Evaluation, Phase, Verdict
+
+_log = logging.getLogger(__name__)
+
+
+def commit_iteration(run: Run, iteration: int) -> Verdict | None:
+    """Put the model to the gate, commit the iteration, and tell the tracker.
+
+    Returns the gate's verdict; None without a gate.
+    """
+    if run.ledger.next_iteration() > iteration:
+        return None
+    verdict = _judge(run, iteration)
+    settings = run.settings(iteration)
+    labels = len(run.labeled(iteration))
+    manifest = run.checkpoints.path(iteration) / MANIFEST
+    run.ledger.commit_iteration(
+        iteration,
+        labels,
+        settings.model_dump(mode="json"),
+        sha256(manifest.read_bytes()) if manifest.is_file() else None,
+    )
+    prune_checkpoints(run, iteration)
+    _track(run, iteration, labels)
+    run.log.write(iteration, "iteration", "commit", labels=labels)
+    metrics = run.ledger.metrology().get(iteration, {})
+    run.tell(iteration, None, labels=labels, metrics=metrics)
+    return verdict
+
+
+def _judge(run: Run, iteration: int) -> Verdict | None:
+    gate = run.strategies.gate
+    if gate is None:
+        return None
+    metrics = run.ledger.metrology()
+    digest = run.test_digest()
+    champion = run.ledger.champion()
+    if champion == iteration:
+        return None
+    verdict = gate.compare(
+        None if champion is None else Evaluation(champion, metrics.get(champion, {}), digest),
+        Evaluation(iteration, metrics.get(iteration, {}), digest),
+    )
+    run.ledger.record_verdict(iteration, verdict)
+    run.log.write(iteration, "gate", "promote" if verdict.promote else "discard")
+    _log.info(
+        "iteration %d: %s (%s)",
+        iteration, "promoted" if verdict.promote else "discarded", verdict.reason,
+    )  # fmt: skip
+    return verdict
+
+
+def _track(run: Run, iteration: int, labels: int) -> None:
+    """The iteration's numbers, by iteration and by labels."""
+    if not run.experiment.tracking.enabled:
+        return
+    measured = run.ledger.metrology().get(iteration, {})
+    values: dict[str, Any] = dict(measured)
+    for row_iteration, phase, seconds, outcome in run.ledger.phase_rows(iteration):
+        assert row_iteration == iteration
+        values[f"seconds_{phase.value}"] = seconds
+        if phase is Phase.TRAIN:
+            values |= {
+                key: outcome[key]
+                for key in ("train_loss", "validation_loss")
+                if outcome.get(key) is not None
+            }
+    bought, cost = run.ledger.labels_spent()
+    values |= {"labels": labels, "labels_bought": bought, "label_cost": cost}
+    run.spool.append("metrics", step=iteration, values=values)
+    by_labels = {f"{metric}_by_labels": value for metric, value in measured.items()}
+    if by_labels:
+        run.spool.append("metrics", step=labels, values=by_labels)
+    every = run.experiment.tracking.log_models_every
+    if every and (iteration + 1) % every == 0:
+        from querist.runs.tracking import track_model
+
+        track_model(run, iteration, f"model-{iteration:04d}")

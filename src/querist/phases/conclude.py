@@ -1,0 +1,129 @@
+"""The end of a run: the model that it yields, its figures, and a summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from querist.figures import decision_boundary, learning_curve
+from querist.runs.model import bring_model_to
+from querist.runs.run import Run
+from querist.runs.tracking import track_end, track_file, track_model
+from querist.storage.atomic import write_file
+from querist.values import Task
+
+_log = logging.getLogger(__name__)
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        run_id: the run.
+        folder: where everything is.
+        stop_reason: why it stopped.
+        iterations: committed iterations.
+        labels: labeled samples at the end, the initial ones included.
+        labels_bought: without the initial ones.
+        metric: the metric that the learning curve shows; None when nothing was measured.
+        first, last: its value in the first and in the last iteration.
+        model_iteration: the iteration whose model the run yields.
+        seconds: time per phase, over all iterations.
+    """
+
+    run_id: str
+    folder: str
+    stop_reason: str
+    iterations: int
+    labels: int
+    labels_bought: int
+    metric: str | None
+    first: float | None
+    last: float | None
+    model_iteration: int
+    seconds: Mapping[str, float]
+
+
+def conclude(run: Run) -> Summary:
+    """Draw the figures, hand the final model to the tracker, and sum the run up."""
+    last = run.ledger.next_iteration() - 1
+    champion = run.ledger.champion()
+    yields = last if champion is None else champion
+    bring_model_to(run, -1 if run.experiment.driver.skip_training else yields)
+    for path in draw(run):
+        track_file(run, path, "figures")
+    if not run.experiment.driver.skip_training:
+        track_model(run, yields, "model")
+    summary = summarize(run, last, yields)
+    write_file(run.reference.folder / SUMMARY_FILE, json.dumps(asdict(summary), indent=1).encode())
+    for name in (SUMMARY_FILE, "metrology.json", "f1_metrology.json"):
+        if (run.reference.folder / name).exists():
+            track_file(run, run.reference.folder / name)
+    track_end(run, "FINISHED", **{"querist.stop_reason": summary.stop_reason})
+    run.ledger.set_fact("concluded", "1")
+    _log.info("the run ended: %s", summary.stop_reason)
+    return summary
+
+
+def main_metric(run: Run) -> str | None:
+    """The metric that people look at first: F1 if there is one, else the first one measured."""
+    measured = run.ledger.metrology()
+    names = list(next(iter(measured.values()), {}))
+    if "f1" in names:
+        return "f1"
+    return names[0] if names else None
+
+
+def summarize(run: Run, last: int, yields: int) -> Summary:
+    """The run in numbers."""
+    metric = main_metric(run)
+    values = [v[metric] for v in run.ledger.metrology().values()] if metric is not None else []
+    seconds: dict[str, float] = {}
+    for _, phase, duration, _ in run.ledger.phase_rows():
+        seconds[phase.value] = seconds.get(phase.value, 0.0) + duration
+    return Summary(
+        run_id=run.reference.run_id,
+        folder=str(run.reference.folder),
+        stop_reason=run.ledger.fact("stop_reason") or "stopped",
+        iterations=last + 1,
+        labels=len(run.data.labeled(run.ledger)),
+        labels_bought=run.ledger.labels_spent()[0],
+        metric=metric,
+        first=values[0] if values else None,
+        last=values[-1] if values else None,
+        model_iteration=yields,
+        seconds=seconds,
+    )
+
+
+def draw(run: Run) -> list[Path]:
+    """The figures that this run's data allow."""
+    folder = run.reference.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    drawn = []
+    metric = main_metric(run)
+    if metric is not None:
+        path = folder / "learning_curve.png"
+        learning_curve(run.history(), metric, path, run.experiment.name)
+        drawn.append(path)
+    plane = run.data.sample.shape[1:] == (2,) and run.data.task is Task.CLASSIFICATION
+    if plane and not run.experiment.driver.skip_training:
+        labeled = run.data.labeled(run.ledger)
+        path = folder / "decision_boundary.png"
+        decision_boundary(
+            run.learner.predict_proba,
+            run.data.pool.features(torch.arange(len(run.data.pool))),
+            labeled.indices,
+            labeled.targets,
+            path,
+            title=run.experiment.name,
+        )
+        drawn.append(path)
+    return drawn

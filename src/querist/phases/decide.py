@@ -1,0 +1,32 @@
+"""Whether the run goes on after an iteration."""
+
+from __future__ import annotations
+
+from querist.runs.run import Run
+from querist.values import Phase, StopDecision
+
+
+def decide(run: Run, iteration: int) -> StopDecision:
+    """Stop or go on after `iteration`, and the reason in words.
+
+    The reason is written into the ledger when the run stops.
+    """
+    decision = _decide(run, iteration)
+    if decision.stop:
+        run.ledger.set_fact("stop_reason", decision.reason)
+        run.log.write(iteration, "driver", "stop", reason=decision.reason)
+    return decision
+
+
+def _decide(run: Run, iteration: int) -> StopDecision:
+    history = run.history() if run.strategies.stop else []
+    for criterion in run.strategies.stop:
+        decision = criterion.check(history)
+        if decision.stop:
+            return StopDecision(True, f"criterion met: {decision.reason}")
+    if Phase.QUERY in run.ledger.done_phases(iteration) and not len(run.ledger.selected(iteration)):
+        return StopDecision(True, "pool exhausted: no sample was left to ask for")
+    steps = run.experiment.driver.max_active_learning_steps
+    if iteration + 1 >= steps:
+        return StopDecision(True, f"max iterations: {steps}")
+    return StopDecision(False)

@@ -1,0 +1,82 @@
+"""The metrology phase: the learner is measured on the held-out test set."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from querist.context import MetrologyContext
+from querist.errors import StrategyError
+from querist.runs.model import bring_model_to
+from querist.runs.records import write_metrology
+from querist.runs.run import Run
+from querist.values import Phase, Task
+
+_log = logging.getLogger(__name__)
+
+
+def metrology(run: Run, iteration: int) -> Mapping[str, float]:
+    """Measure the model of `iteration` and write the records; returns the values by metric."""
+    if Phase.METROLOGY in run.ledger.done_phases(iteration):
+        return run.ledger.metrology().get(iteration, {})
+    started = time.time()
+    labels = len(run.labeled(iteration))
+    run.log.write(iteration, Phase.METROLOGY, "start")
+    run.tell(iteration, Phase.METROLOGY, labels=labels)
+    bring_model_to(run, _trained_iteration(run, iteration))
+    values = measure(run, iteration)
+    run.ledger.record_metrology(iteration, values, labels, started)
+    export_metrology(run)
+    seconds = time.time() - started
+    run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)
+    _log.info(
+        "iteration %d: %s", iteration, ", ".join(f"{k} {v:.4f}" for k, v in values.items())
+    )
+    return values
+
+
+def _trained_iteration(run: Run, iteration: int) -> int:
+    return -1 if run.experiment.driver.skip_training else iteration
+
+
+def measure(run: Run, iteration: int) -> dict[str, float]:
+    """What the metrology strategies say of the learner as it is now."""
+    context = metrology_context(run, iteration)
+    values: dict[str, float] = {}
+    for strategy in run.strategies.metrology:
+        record = strategy.compute(context)
+        for metric, value in record.values.items():
+            if metric in values:
+                raise StrategyError(
+                    f"two metrology strategies measure {metric!r}: remove one of them"
+                )
+            values[metric] = float(value)
+    return values
+
+
+def metrology_context(run: Run, iteration: int) -> MetrologyContext:
+    """The learner's predictions on the test set beside the truth."""
+    test = run.data.test
+    assert test is not None, "checked when the run was made"
+    features = test.features()
+    is_classification = run.data.task is Task.CLASSIFICATION
+    probabilities = run.learner.predict_proba(features) if is_classification else None
+    return MetrologyContext(
+        task=run.data.task,
+        classes=run.data.pool.classes,
+        targets=test.targets,
+        predictions=(
+            run.learner.predict(features) if probabilities is None else probabilities.argmax(1)
+        ),
+        probabilities=probabilities,
+        labeled=len(run.labeled(iteration)),
+        iteration=iteration,
+    )
+
+
+def export_metrology(run: Run) -> None:
+    """Write the record files anew from the ledger."""
+    labels = run.ledger.metrology_labels()
+    records = {i: (labels[i], values) for i, values in run.ledger.metrology().items()}
+    write_metrology(run.reference.folder, records)

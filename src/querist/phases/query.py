@@ -1,0 +1,167 @@
+"""The query phase: the samples to label are chosen, and written down before anybody is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+
+import torch
+
+from querist.context import QueryContext
+from querist.errors import StrategyError
+from querist.ledger import OpenRequest
+from querist.phases.metrology import _trained_iteration
+from querist.pools.combined import CombinedPool
+from querist.protocols import GenerativePool
+from querist.randomness import generator
+from querist.runs.model import bring_model_to
+from querist.runs.run import Run
+from querist.values import Phase, Selection
+
+_log = logging.getLogger(__name__)
+
+
+def query(run: Run, iteration: int) -> int:
+    """Choose samples and record the selection; returns how many were chosen."""
+    if Phase.QUERY in run.ledger.done_phases(iteration):
+        selected = run.ledger.selected(iteration).tolist()
+        if not run.queue.durable and run.queue.empty():
+            _hand_over(run, iteration, selected, [request_key(run, s) for s in selected])
+        return len(selected)
+    started = time.time()
+    labels = len(run.labeled(iteration))
+    run.log.write(iteration, Phase.QUERY, "start")
+    run.tell(iteration, Phase.QUERY, labels=labels)
+    bring_model_to(run, _trained_iteration(run, iteration))
+    chosen, made = choose(run, iteration)
+    keys = [request_key(run, sample) for sample, _, _ in chosen]
+    in_ledger = run.queue.durable and not run.experiment.driver.skip_labeling
+    run.ledger.record_selection(
+        iteration,
+        chosen,
+        keys=keys if in_ledger else None,
+        made=made,
+        started=started,
+    )
+    _hand_over(run, iteration, [sample for sample, _, _ in chosen], keys)
+    seconds = time.time() - started
+    run.log.write(iteration, Phase.QUERY, "end", seconds, selected=len(chosen))
+    wanted = run.settings(iteration).strategies.budget
+    if len(chosen) < wanted:
+        _log.info(
+            "iteration %d: asked for %d samples, the pool had %d left", iteration, wanted, len(chosen)
+        )
+    return len(chosen)
+
+
+def _hand_over(run: Run, iteration: int, samples: Sequence[int], keys: Sequence[str]) -> None:
+    """Put the requests of a recorded selection into the queue."""
+    if run.experiment.driver.skip_labeling:
+        return
+    run.queue.put(
+        [
+            OpenRequest(sample, iteration, position, key)
+            for position, (sample, key) in enumerate(zip(samples, keys, strict=True))
+        ]
+    )
+
+
+def request_key(run: Run, sample: int) -> str:
+    """The key under which a sample's label is asked for, the same whenever it is asked."""
+    label = run.experiment.strategies.label
+    source = "" if label is None else label.name
+    text = f"{run.data.fingerprint}\x1f{source}\x1f{sample}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def choose(
+    run: Run, iteration: int
+) -> tuple[list[tuple[int, float, str]], dict[int, torch.Tensor]]:
+    """What the query strategies want, in order, sharing the iteration's budget without repeats.
+
+    Returns the chosen (sample, score, strategy), and the content of samples that are new.
+    """
+    settings = run.settings(iteration)
+    pool = run.data.pool
+    first_new = pool.made_from + run.ledger.made_count()
+    pool.forget_from(first_new)
+    for proposal in _propose(run, iteration):
+        pool.add(proposal)
+    candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
+    chosen: list[tuple[int, float, str]] = []
+    left = settings.strategies.budget
+    for position, (name, strategy) in enumerate(run.strategies.query):
+        n = min(left, settings.strategies.query[position].n or left)
+        if n == 0:
+            break
+        taken = torch.tensor([sample for sample, _, _ in chosen], dtype=torch.int64)
+        unlabeled = candidates[~torch.isin(candidates, taken)]
+        context = QueryContext(
+            learner=run.learner,
+            pool=pool,
+            unlabeled=unlabeled,
+            labeled=run.labeled(iteration),
+            generator=generator(settings.seed, iteration, "query", f"{position} {name}"),
+            device=run.device,
+            chunk_size=settings.strategies.chunk_size,
+            iteration=iteration,
+        )
+        selection = strategy.sample(context, n)
+        check_selection(name, selection, unlabeled, n)
+        indices = selection.indices
+        if selection.samples is not None:
+            indices = tuple(pool.add(sample) for sample in selection.samples)
+        chosen += [(i, s, name) for i, s in zip(indices, selection.scores, strict=True)]
+        left -= len(indices)
+    return _number_new(pool, chosen, first_new)
+
+
+def _propose(run: Run, iteration: int) -> torch.Tensor:
+    """Candidates that the pool makes for this iteration."""
+    pool = run.data.pool.pool
+    if not isinstance(pool, GenerativePool):
+        return torch.empty(0)
+    source = generator(run.experiment.seed, iteration, "query", "propose")
+    proposed = pool.propose(iteration, source)
+    if proposed.is_floating_point() and not bool(torch.isfinite(proposed).all()):
+        raise StrategyError("the pool proposed samples with NaN or infinite features")
+    return proposed
+
+
+def _number_new(
+    pool: CombinedPool, chosen: list[tuple[int, float, str]], first_new: int
+) -> tuple[list[tuple[int, float, str]], dict[int, torch.Tensor]]:
+    """Forget the new samples that nobody chose, and number the chosen ones without gaps."""
+    new = [sample for sample, _, _ in chosen if sample >= first_new]
+    contents = [pool.features(torch.tensor([sample]))[0] for sample in new]
+    pool.forget_from(first_new)
+    renamed = {old: pool.add(content) for old, content in zip(new, contents, strict=True)}
+    kept = [(renamed.get(sample, sample), score, name) for sample, score, name in chosen]
+    return kept, dict(zip(renamed.values(), contents, strict=True))
+
+
+def check_selection(
+    name: str, selection: Selection, unlabeled: torch.Tensor, n: int
+) -> None:
+    """Refuse a selection that breaks the contract of query strategies.
+
+    Raises:
+        StrategyError: too many, repeated, labeled or unknown samples, or scores that do not fit.
+    """
+    if len(selection) > n:
+        raise StrategyError(f"query {name!r} chose {len(selection)} samples, asked for {n}")
+    if len(selection.scores) != len(selection):
+        raise StrategyError(
+            f"query {name!r} gave {len(selection.scores)} scores for {len(selection)} samples"
+        )
+    if len(set(selection.indices)) != len(selection.indices):
+        raise StrategyError(f"query {name!r} chose a sample twice: {selection.indices}")
+    indices = torch.tensor(selection.indices, dtype=torch.int64)
+    foreign = indices[~torch.isin(indices, unlabeled)]
+    if len(foreign):
+        raise StrategyError(
+            f"query {name!r} chose samples that are labeled, held back or not in the pool: "
+            f"{foreign.tolist()[:5]}"
+        )

@@ -1,0 +1,60 @@
+"""The training phase: the learner is fitted, and its checkpoint appears whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from querist.runs.model import bring_model_to, fit, save_checkpoint
+from querist.runs.run import Run
+from querist.training.job import TrainingReport
+from querist.values import Phase
+
+_log = logging.getLogger(__name__)
+
+
+def train(run: Run, iteration: int) -> TrainingReport | None:
+    """Fit the learner on all labels so far and write its checkpoint.
+
+    Returns what training did; None when the phase was done before.
+    """
+    if Phase.TRAIN in run.ledger.done_phases(iteration):
+        return None
+    started = time.time()
+    labels = len(run.labeled(iteration))
+    run.log.write(iteration, Phase.TRAIN, "start")
+    run.tell(iteration, Phase.TRAIN, labels=labels)
+    bring_model_to(run, iteration - 1)
+    report = fit(run, iteration)
+    save_checkpoint(run, iteration)
+    run.ledger.record_phase(
+        iteration,
+        Phase.TRAIN,
+        started,
+        {
+            "labels": labels,
+            "epochs": report.epochs,
+            "steps": report.steps,
+            "train_loss": report.train_loss,
+            "validation_loss": report.validation_loss,
+            "stopped_early": report.stopped_early,
+        },
+    )
+    prune_checkpoints(run, iteration)
+    seconds = time.time() - started
+    run.log.write(iteration, Phase.TRAIN, "end", seconds, loss=report.train_loss)
+    _log.info(
+        "iteration %d: trained on %d labels, %d steps, loss %s, %.2f s",
+        iteration, labels, report.steps, report.train_loss, seconds,
+    )  # fmt: skip
+    return report
+
+
+def prune_checkpoints(run: Run, newest: int) -> None:
+    """Remove the checkpoints that neither the interval, nor resume, nor the gate needs."""
+    champion = run.ledger.champion()
+    run.checkpoints.prune(
+        newest=newest,
+        interval=run.experiment.driver.checkpoint_interval,
+        keep=frozenset() if champion is None else frozenset({champion}),
+    )

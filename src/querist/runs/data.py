@@ -1,0 +1,261 @@
+"""A run's data: the pool, what is held back, what is labeled, what may be asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from querist.config.experiment import Experiment
+from querist.errors import DataError, LabelError, RunError
+from querist.ledger import Ledger
+from querist.ledger.ledger import INITIAL
+from querist.pools.check import check_disjoint, check_pool
+from querist.pools.combined import CombinedPool, is_truthful
+from querist.pools.labeled import LabeledSet
+from querist.pools.split import TEST, TRAIN, VALIDATION, initial_indices, split_pool
+from querist.protocols import Pool
+from querist.randomness import SETUP, generator
+from querist.registry import build
+from querist.values import Label, LabelValue, Task
+
+FINGERPRINT = "data_fingerprint"
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class RunData:
+    """Everything about samples and labels that phases need.
+
+    Attributes:
+        pool: one index space over the pool, the initial pool, and made samples.
+        fingerprint: SHA-256 of all features.
+        test, validation: held-out sets with their truth; None where there are none.
+        queryable: indices that may ever be asked for.
+        initial: indices that are labeled at the start.
+    """
+
+    pool: CombinedPool
+    fingerprint: str
+    test: LabeledSet | None
+    validation: LabeledSet | None
+    queryable: torch.Tensor
+    initial: torch.Tensor
+    subsets: dict[str, torch.Tensor]
+
+    @property
+    def task(self) -> Task:
+        """What there is to learn."""
+        return Task.REGRESSION if self.pool.classes is None else Task.CLASSIFICATION
+
+    @property
+    def sample(self) -> torch.Tensor:
+        """Features of one sample `(1, ...)`."""
+        return self.pool.features(torch.tensor([0]))
+
+    def test_digest(self) -> str:
+        """SHA-256 of the test set's features and truth."""
+        if self.test is None:
+            return ""
+        features = self.test.features().contiguous().view(-1).view(torch.uint8)
+        targets = self.test.targets.contiguous().view(-1).view(torch.uint8)
+        return hashlib.sha256(features.numpy().tobytes() + targets.numpy().tobytes()).hexdigest()
+
+    def labeled(self, ledger: Ledger, before_iteration: int | None = None) -> LabeledSet:
+        """The labeled set as it was when `before_iteration` started training (None = now)."""
+        answers: dict[int, list[LabelValue]] = defaultdict(list)
+        for sample, _, value in ledger.label_rows(before_iteration):
+            answers[sample].append(value)
+        values = [_consensus(v, self.task) for v in answers.values()]
+        return LabeledSet(self.pool, torch.tensor(list(answers)), self._as_targets(values))
+
+    def _as_targets(self, values: list[LabelValue]) -> torch.Tensor:
+        kind = torch.int64 if self.task is Task.CLASSIFICATION else torch.float32
+        return torch.tensor(values, dtype=kind)
+
+    def unlabeled(self, ledger: Ledger) -> torch.Tensor:
+        """Samples that may be asked for: not labeled, not asked for yet, ascending."""
+        return self.queryable[~torch.isin(self.queryable, ledger.selected())]
+
+    def check_label(self, label: Label) -> None:
+        """Refuse a label that its sample cannot have.
+
+        Raises:
+            LabelError: it is not a class, or not a finite number (or vector of numbers).
+        """
+        value = label.value
+        classes = self.pool.classes
+        if classes is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
+                raise LabelError(
+                    f"a label is a class 0 to {classes - 1}, not {value!r} for sample "
+                    f"{label.index}: correct the label source, then resume; labels before it are "
+                    "stored"
+                )
+            return
+        numbers = value if isinstance(value, list) else [value]
+        if not all(
+            isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < float("inf")
+            for x in numbers
+        ):
+            raise LabelError(
+                f"a label is a finite number or a list of them, not {value!r} for sample "
+                f"{label.index}: correct the label source, then resume; labels before it are stored"
+            )
+
+
+def _consensus(values: list[LabelValue], task: Task) -> LabelValue:
+    """One value for a sample that several annotators labeled: majority, or the mean."""
+    if len(values) == 1:
+        return values[0]
+    if task is Task.CLASSIFICATION:
+        votes = Counter(values)  # type: ignore[type-var]
+        return min(votes, key=lambda v: (-votes[v], v))  # type: ignore[operator, return-value]
+    return torch.tensor(values, dtype=torch.float64).mean(0).tolist()  # type: ignore[no-any-return]
+
+
+def prepare_data(experiment: Experiment) -> tuple[RunData, list[Label]]:
+    """Build and check a new run's data; also the initial labels.
+
+    Raises:
+        DataError: something about the data cannot be used.
+    """
+    pool, fingerprint = _build_pool(experiment)
+    seed = experiment.seed
+    subsets = split_pool(
+        pool.pool, experiment.data.split, generator(seed, SETUP, "setup", "split")
+    )
+    initial = initial_indices(
+        pool, experiment.data.initial, subsets[TRAIN], generator(seed, SETUP, "setup", "initial")
+    )
+    data = _assemble(pool, fingerprint, {**subsets, INITIAL: initial})
+    held = {VALIDATION: data.validation, TEST: data.test}
+    parts: dict[str, tuple[Pool, torch.Tensor]] = {TRAIN: (pool, torch.cat([subsets[TRAIN]]))}
+    parts |= {name: (s.pool, s.indices) for name, s in held.items() if s is not None}
+    check_disjoint(parts)
+    _check_held_out(experiment, data)
+    return data, _initial_labels(data)
+
+
+def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData:
+    """A run's data as its ledger says they were split.
+
+    Raises:
+        RunError: the pool is not the one that the run was made with.
+    """
+    pool, fingerprint = _build_pool(experiment)
+    if fingerprint != ledger.fact(FINGERPRINT):
+        raise RunError(
+            "the pool is not the one that this run was made with (its fingerprint differs): bring "
+            "the data back as they were, or start a new run"
+        )
+    for sample in ledger.made_samples():
+        pool.add(sample)
+    names = (TRAIN, VALIDATION, TEST, INITIAL)
+    return _assemble(pool, fingerprint, {name: ledger.subset(name) for name in names})
+
+
+def _build_pool(experiment: Experiment) -> tuple[CombinedPool, str]:
+    from querist.randomness import derive_seed, seeded_globally
+
+    with seeded_globally(derive_seed(experiment.seed, SETUP, "setup", "pool")):
+        pool = _as_pool(build_component("pool", experiment.data.pool), "data.pool")
+        initial = None
+        if experiment.data.initial.pool is not None:
+            made = build_component("pool", experiment.data.initial.pool)
+            initial = _as_pool(made, "data.initial.pool")
+            if not is_truthful(initial):
+                raise DataError("data.initial.pool must know its labels: give it targets")
+    digests = [check_pool(pool)]
+    if initial is not None:
+        digests.append(check_pool(initial, "data.initial.pool"))
+    for name, held in sorted(getattr(pool, "held_out", {}).items()):
+        digests.append(check_pool(held, f"the pool's own {name} set"))
+    return CombinedPool(pool, initial), hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def build_component(kind: str, component: Any) -> Any:
+    """An instance of a component of the configuration."""
+    return build(kind, component.name, component.options)
+
+
+def _as_pool(made: Any, what: str) -> Pool:
+    from querist.pools.dataset_pool import DatasetPool
+
+    if isinstance(made, Pool):
+        return made
+    if hasattr(made, "__len__") and hasattr(made, "__getitem__"):
+        return DatasetPool(made, classes=getattr(made, "classes", None))
+    raise DataError(
+        f"{what} gives a {type(made).__name__}: a pool has `features`, `classes` and a length, or "
+        "is a map-style data set with `__len__` and `__getitem__`"
+    )
+
+
+def _assemble(
+    pool: CombinedPool, fingerprint: str, subsets: dict[str, torch.Tensor]
+) -> RunData:
+    initial = subsets[INITIAL]
+    train = subsets[TRAIN]
+    return RunData(
+        pool=pool,
+        fingerprint=fingerprint,
+        test=_held_out(pool, subsets[TEST], TEST),
+        validation=_held_out(pool, subsets[VALIDATION], VALIDATION),
+        queryable=train[~torch.isin(train, initial)],
+        initial=initial,
+        subsets=subsets,
+    )
+
+
+def _held_out(pool: CombinedPool, indices: torch.Tensor, name: str) -> LabeledSet | None:
+    """A held-out subset: of the pool, or the one that the pool brings."""
+    own = getattr(pool.pool, "held_out", {}).get(name)
+    if own is not None:
+        if len(indices):
+            raise DataError(
+                f"the pool brings its own {name} set: set data.split.{name} to 0 or drop the set"
+            )
+        everything = torch.arange(len(own))
+        return LabeledSet(own, everything, own.targets(everything))
+    return LabeledSet(pool, indices, pool.targets(indices)) if len(indices) else None
+
+
+def _check_held_out(experiment: Experiment, data: RunData) -> None:
+    if data.test is None and not experiment.driver.skip_metrology:
+        raise DataError(
+            "metrology needs held-out samples: set data.split.test, or give the pool a test set"
+        )
+    if data.validation is None and experiment.training.early_stopping is not None:
+        raise DataError(
+            "training.early_stopping needs held-out samples: set data.split.validation, or give "
+            "the pool a validation set"
+        )
+
+
+def _initial_labels(data: RunData) -> list[Label]:
+    targets = data.pool.targets(data.initial)
+    values = targets.tolist()
+    if data.task is Task.CLASSIFICATION and len(set(values)) == 1:
+        raise DataError(
+            f"the initial labels hold only class {values[0]}: raise data.initial, set "
+            "data.initial.stratify to true, or choose another seed"
+        )
+    labels = [
+        Label(index, value, cost=0.0)
+        for index, value in zip(data.initial.tolist(), values, strict=True)
+    ]
+    for label in labels:
+        data.check_label(label)
+    return labels
+
+
+def record_start(data: RunData, labels: list[Label], ledger: Ledger) -> None:
+    """Write the split, the initial labels and the fingerprint of a new run."""
+    ledger.record_start(data.subsets, labels, time.time())
+    ledger.set_fact(FINGERPRINT, data.fingerprint)

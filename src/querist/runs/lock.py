@@ -1,0 +1,52 @@
+"""One writer to a run: a file lock that names its holder and dies with it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+from querist.errors import RunLockedError
+from querist.storage.atomic import storage_errors
+
+
+class RunLock:
+    """Holds `run.lock` in a run's folder.
+
+    Raises:
+        RunLockedError: another process holds it; the message names its pid and host.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "run.lock"
+        with storage_errors(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._descriptor, 1000).decode(errors="replace")
+            os.close(self._descriptor)
+            raise RunLockedError(
+                f"run {folder.name} is being worked on by {_describe(holder)}: wait for it, or stop "
+                "that process"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(
+            self._descriptor,
+            json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(),
+            0,
+        )
+
+    def release(self) -> None:
+        """Let others work on the run."""
+        os.close(self._descriptor)
+
+
+def _describe(holder: str) -> str:
+    try:
+        content = json.loads(holder)
+        return f"process {content['pid']} on host {content['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

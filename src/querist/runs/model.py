@@ -1,0 +1,108 @@
+"""Bringing the learner to where an iteration needs it.
+
+The newest whole checkpoint is loaded, and the trainings after it are done again with the labels that
+were there at the time: the same weights, bit for bit, on the CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from querist.errors import CheckpointError
+from querist.runs.checkpoints import PartialCheckpoint
+from querist.runs.run import Run
+from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.values import Phase
+
+_log = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 0.1
+
+
+def bring_model_to(run: Run, iteration: int) -> None:
+    """Make `run.learner` the model after `iteration`'s training (-1 = first weights)."""
+    if run.model_iteration == iteration:
+        return
+    start = _load_newest(run, iteration)
+    run.model_iteration = None
+    for step in range(start + 1, iteration + 1):
+        if not run.settings(step).driver.skip_training:
+            _log.info("training iteration %d again, its checkpoint is not there", step)
+            fit(run, step)
+    run.model_iteration = iteration
+
+
+def _load_newest(run: Run, iteration: int) -> int:
+    """Load the newest good checkpoint up to `iteration`; returns its iteration, -1 for none."""
+    for candidate in reversed(run.checkpoints.iterations()):
+        if candidate > iteration:
+            continue
+        try:
+            files, _ = run.checkpoints.load(candidate)
+        except CheckpointError as error:
+            _log.warning("%s; the one before is used", error)
+            continue
+        run.learner.load_state_files(files)
+        return candidate
+    run.learner.reset()
+    return -1
+
+
+def fit(run: Run, iteration: int) -> TrainingReport:
+    """Train the learner, which is the model of the iteration before, on its labels."""
+    experiment = run.settings(iteration)
+    labeled = run.labeled(iteration)
+    partial = None
+    if experiment.training.checkpoint_epochs:
+        partial = PartialCheckpoint(run.reference.folder / "checkpoints", iteration)
+    told = 0.0
+
+    def on_epoch(report: EpochReport) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _PROGRESS_SECONDS or report.epoch == report.epochs:
+            told = now
+            run.tell(
+                iteration,
+                Phase.TRAIN,
+                labels=len(labeled),
+                epoch=report.epoch,
+                epochs=report.epochs,
+                loss=report.train_loss,
+            )
+
+    job = TrainingJob(
+        iteration=iteration,
+        settings=experiment.training,
+        seed=experiment.seed,
+        device=run.device,
+        dtype=getattr(run.learner, "dtype", labeled.targets.dtype),
+        train_step=_no_step,
+        validate_step=_no_step,
+        validation=run.data.validation,
+        partial=partial,
+        on_epoch=on_epoch,
+    )
+    run.model_iteration = None
+    report = run.learner.fit(labeled, job)
+    run.model_iteration = iteration
+    return report
+
+
+def _no_step(model: Any, batch: Any) -> Any:
+    raise NotImplementedError("the learner brings its own step")
+
+
+def save_checkpoint(run: Run, iteration: int) -> str:
+    """Write the learner's checkpoint of `iteration`; returns its manifest's SHA-256."""
+    sample = run.data.sample
+    about = {
+        "labels": len(run.labeled(iteration)),
+        "classes": run.data.pool.classes,
+        "features": list(sample.shape[1:]),
+        "features_dtype": str(sample.dtype).removeprefix("torch."),
+    }
+    digest = run.checkpoints.save(iteration, run.learner.state_files(), about)
+    PartialCheckpoint(run.reference.folder / "checkpoints", iteration).remove()
+    return digest

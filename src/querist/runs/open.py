@@ -1,0 +1,235 @@
+"""Making, opening and closing runs. In one process an open run is kept."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import secrets
+import shutil
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import yaml
+
+from querist.config.driver import check_run_id
+from querist.config.experiment import Experiment
+from querist.config.load import load_experiment
+from querist.errors import ConfigurationError, RunExistsError, RunNotFoundError
+from querist.learners.build import build_learner
+from querist.ledger import Ledger
+from querist.queues import LedgerQueue, RequestQueue
+from querist.registry import check_options
+from querist.runs.checkpoints import Checkpoints
+from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
+from querist.runs.lock import RunLock
+from querist.runs.records import ConsoleLog, DriverLog
+from querist.runs.reference import RunReference
+from querist.runs.run import Run, Strategies
+from querist.storage.atomic import storage_errors, write_file
+from querist.tracking.spool import TrackingSpool
+
+EXPERIMENT_FILE = "experiment.yaml"
+LEDGER_FILE = "ledger.db"
+_log = logging.getLogger(__name__)
+_open: dict[Path, Run] = {}
+_opening = threading.RLock()
+
+
+def run_folder(run_id: str, root: Path) -> Path:
+    """The folder of a run that exists.
+
+    Raises:
+        RunNotFoundError: there is none with this id.
+        ConfigurationError: the id is malformed.
+    """
+    folder = root / checked_run_id(run_id)
+    if not (folder / EXPERIMENT_FILE).is_file():
+        known = [reference.run_id for reference in list_runs(root)]
+        near = ", ".join(known[-5:]) or "none"
+        raise RunNotFoundError(f"there is no run {run_id!r} in {root}: the newest are {near}")
+    return folder
+
+
+def checked_run_id(run_id: str) -> str:
+    """The run id, if it is safe as a folder name."""
+    try:
+        return check_run_id(run_id)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def list_runs(root: Path) -> list[RunReference]:
+    """The runs in a folder, oldest first."""
+    files = root.glob(f"*/{EXPERIMENT_FILE}")
+    return [
+        RunReference(run_id=file.parent.name, root=root)
+        for file in sorted(files, key=lambda f: f.stat().st_mtime)
+    ]
+
+
+def check_components(experiment: Experiment) -> None:
+    """Refuse unknown components and options before anything expensive is made.
+
+    Raises:
+        ConfigurationError: the first one that is unknown.
+    """
+    strategies = experiment.strategies
+    named = [
+        ("pool", experiment.data.pool),
+        ("pool", experiment.data.initial.pool),
+        ("learner", experiment.learner),
+        ("loop", experiment.training.loop),
+        *(("query", q) for q in strategies.query),
+        ("label", strategies.label),
+        *(("metrology", m) for m in strategies.metrology),
+        ("queue", strategies.queue),
+        *(("stop", s) for s in experiment.stop),
+        *(("schedule", s) for s in experiment.schedules),
+        ("gate", experiment.gate),
+    ]
+    for kind, component in named:
+        if component is not None:
+            check_options(kind, component.name, component.options)
+
+
+def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
+    """A new run: everything is checked, then its folder is made.
+
+    Raises:
+        RunExistsError: the id is taken.
+        ConfigurationError, DataError, LearnerError: what is wrong with the experiment.
+    """
+    root = experiment.driver.root_log_dir.absolute()
+    chosen = run_id or experiment.driver.run_id or secrets.token_hex(4)
+    reference = RunReference(run_id=checked_run_id(chosen), root=root)
+    folder = reference.folder
+    if folder.exists():
+        RunLock(folder).release()
+        if (folder / EXPERIMENT_FILE).exists():
+            raise RunExistsError(
+                f"run {chosen} exists already: `querist resume {chosen}` goes on with it, or "
+                "choose another id"
+            )
+        # A process was killed while it made the run: nothing was asked or trained yet.
+        shutil.rmtree(folder)
+    driver = experiment.driver.model_copy(update={"run_id": None})
+    experiment = experiment.model_copy(update={"driver": driver})
+    check_components(experiment)
+    data, labels = prepare_data(experiment)
+    strategies = build_strategies(experiment)
+    build_learner(experiment, classes=data.pool.classes, sample=data.sample)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+    try:
+        lock = RunLock(folder)
+        ledger = Ledger(folder / LEDGER_FILE)
+        ledger.create()
+        record_start(data, labels, ledger)
+        # The run exists from here on: its experiment file is written last.
+        write_file(folder / EXPERIMENT_FILE, experiment_text(experiment).encode())
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    run = _assemble(reference, experiment, ledger, data, strategies, lock)
+    with _opening:
+        _open[folder] = run
+    return run
+
+
+def experiment_text(experiment: Experiment) -> str:
+    """The configuration as resolved, with versions: enough to run it again."""
+    packages = ("querist", "torch", "numpy", "scikit-learn", "prefect", "mlflow")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    body = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return f"# python {platform.python_version()}, {versions}\n{body}"
+
+
+def open_run(reference: RunReference) -> Run:
+    """The run behind a reference; the same object as long as it is open in this process.
+
+    Raises:
+        RunNotFoundError: there is no such run.
+        RunLockedError: another process is working on it.
+    """
+    with _opening:
+        folder = run_folder(reference.run_id, reference.root.absolute())
+        if folder in _open:
+            return _open[folder]
+        lock = RunLock(folder)
+        try:
+            experiment = load_experiment(folder / EXPERIMENT_FILE)
+            ledger = Ledger(folder / LEDGER_FILE)
+            ledger.check_schema()
+            data = reopen_data(experiment, ledger)
+            strategies = build_strategies(experiment)
+        except BaseException:
+            lock.release()
+            raise
+        reference = RunReference(run_id=reference.run_id, root=folder.parent)
+        run = _assemble(reference, experiment, ledger, data, strategies, lock)
+        _open[folder] = run
+        return run
+
+
+def close_run(reference: RunReference) -> None:
+    """Let go of a run that this process has open; does nothing otherwise."""
+    with _opening:
+        run = _open.pop(reference.folder.absolute(), None)
+    if run is not None:
+        run.ledger.close()
+        run.console.close()
+        run.lock.release()
+
+
+def build_strategies(experiment: Experiment) -> Strategies:
+    """The experiment's strategies."""
+    from querist.adapters.queue_style import as_label, as_metrology, as_query
+
+    named = experiment.strategies
+    label = named.label
+    return Strategies(
+        query=[(q.name, as_query(build_component("query", q))) for q in named.query],
+        label=None if label is None else as_label(build_component("label", label)),
+        metrology=[as_metrology(build_component("metrology", m)) for m in named.metrology],
+        stop=[build_component("stop", s) for s in experiment.stop],
+        schedules=[(s.group, build_component("schedule", s)) for s in experiment.schedules],
+        gate=None if experiment.gate is None else build_component("gate", experiment.gate),
+    )
+
+
+def _assemble(
+    reference: RunReference,
+    experiment: Experiment,
+    ledger: Ledger,
+    data: RunData,
+    strategies: Strategies,
+    lock: RunLock,
+) -> Run:
+    folder = reference.folder
+    queue: RequestQueue = build_component("queue", experiment.strategies.queue)
+    if isinstance(queue, LedgerQueue):
+        queue.bind(ledger)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.clear_rubbish()
+    learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
+    return Run(
+        reference=reference,
+        experiment=experiment,
+        ledger=ledger,
+        data=data,
+        learner=learner,
+        strategies=strategies,
+        queue=queue,
+        checkpoints=checkpoints,
+        spool=TrackingSpool(folder),
+        log=DriverLog(folder),
+        console=ConsoleLog(folder),
+        lock=lock,
+    )
+
+
+def describe_device(device: torch.device) -> str:
+    """A device in words, for tags."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

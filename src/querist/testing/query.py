@@ -1,0 +1,251 @@
+"""The contract of a query strategy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from querist.context import QueryContext
+from querist.pools.labeled import LabeledSet
+from querist.pools.tensor_pool import TensorPool
+from querist.protocols import Predictor, QueryStrategy
+from querist.testing.predictors import FixedProbabilities, LinearNumbers, LinearSoftmax
+from querist.testing.suite import global_randomness_untouched, refusal, run_suite
+from querist.values import Selection
+
+CLASSES = 3
+LABELED = (4, 11, 29)
+SIZE = 40
+
+
+def query_context(
+    *,
+    features: torch.Tensor | None = None,
+    targets: torch.Tensor | None = None,
+    learner: Predictor | None = None,
+    labeled: Sequence[int] = LABELED,
+    unlabeled: torch.Tensor | None = None,
+    seed: int = 0,
+    chunk_size: int = 16,
+) -> QueryContext:
+    """A small real context: 40 samples of three classes, three of them labeled.
+
+    Args:
+        features: `(n, d)`; default: fixed numbers `(40, 4)`.
+        targets: `(n,)`; default: classes in turn, or sums of features for a regression learner.
+        learner: default: a linear softmax model.
+        labeled: indices of the labeled samples.
+        unlabeled: default: all that are not labeled.
+        seed: of the generator.
+        chunk_size: samples per prediction.
+    """
+    if features is None:
+        features = torch.randn(SIZE, 4, generator=torch.Generator().manual_seed(7))
+    if learner is None:
+        learner = LinearSoftmax(_weights(features, CLASSES))
+    if targets is None:
+        numbers = features.reshape(len(features), -1).sum(1)
+        classes = torch.arange(len(features)) % CLASSES
+        targets = numbers if isinstance(learner, LinearNumbers) else classes
+    pool = TensorPool(features, targets)
+    known = torch.tensor(list(labeled), dtype=torch.int64)
+    if unlabeled is None:
+        everything = torch.arange(len(features))
+        unlabeled = everything[~torch.isin(everything, known)]
+    return QueryContext(
+        learner=learner,
+        pool=pool,
+        unlabeled=unlabeled,
+        labeled=LabeledSet(pool, known, targets[known]),
+        generator=torch.Generator().manual_seed(seed),
+        device=torch.device("cpu"),
+        chunk_size=chunk_size,
+        iteration=1,
+    )
+
+
+def _weights(features: torch.Tensor, classes: int) -> torch.Tensor:
+    width = features[0].numel()
+    drawn = torch.randn(width, classes, generator=torch.Generator().manual_seed(3))
+    return drawn.to(torch.float64)
+
+
+class QueryStrategyContract:
+    """What every strategy that chooses from the pool keeps. Subclass it and define `make`.
+
+    Attributes:
+        uses_predictions: it looks at class probabilities, so that NaN must be refused, and so must
+            a regression learner.
+        depends_on_chunks: another chunk size may give another selection.
+    """
+
+    uses_predictions: bool = True
+    depends_on_chunks: bool = False
+
+    def make(self) -> QueryStrategy:
+        """A fresh instance of the strategy."""
+        raise NotImplementedError("define make(): it returns a fresh instance of the strategy")
+
+    def _sample(self, context: QueryContext, n: int) -> Selection:
+        selection = self.make().sample(context, n)
+        _check_selection(selection, context, n)
+        return selection
+
+    def test_chooses_unlabeled_samples_without_repeats(self) -> None:
+        """Only unlabeled samples, each once, and as many as asked for."""
+        for n in (1, 5, 36):
+            self._sample(query_context(), n)
+
+    def test_leaves_pool_model_and_labels_as_they_are(self) -> None:
+        """Nothing that the context gives is changed."""
+        weights = _weights(torch.zeros(1, 4), CLASSES)
+        context = query_context(learner=LinearSoftmax(weights))
+        before = _contents(context, weights)
+        self._sample(context, 5)
+        for name, tensor in _contents(context, weights).items():
+            assert torch.equal(before[name], tensor), f"sample changed {name}"
+
+    def test_is_deterministic_for_a_seed(self) -> None:
+        """The same seed gives the same selection, in a used instance and in a fresh one."""
+        strategy = self.make()
+        first = strategy.sample(query_context(), 7)
+        torch.rand(3)
+        again = strategy.sample(query_context(), 7)
+        assert first == again, f"the same seed gave {first.indices}, then {again.indices}"
+        fresh = self.make().sample(query_context(), 7)
+        assert first == fresh, f"a fresh instance gave {fresh.indices}, not {first.indices}"
+
+    def test_takes_randomness_from_the_context_only(self) -> None:
+        """Global generators are neither drawn from nor seeded."""
+        with global_randomness_untouched():
+            self._sample(query_context(), 7)
+
+    def test_returns_all_when_asked_for_more(self) -> None:
+        """Asked for more than there are, it returns every unlabeled sample."""
+        context = query_context()
+        selection = self._sample(context, 10 * SIZE)
+        assert sorted(selection.indices) == context.unlabeled.tolist()
+
+    def test_returns_none_when_asked_for_none(self) -> None:
+        """Asked for 0 samples, it returns an empty selection."""
+        self._sample(query_context(), 0)
+
+    def test_survives_an_empty_pool(self) -> None:
+        """Nothing unlabeled returns an empty selection."""
+        self._sample(query_context(unlabeled=torch.empty(0, dtype=torch.int64)), 5)
+
+    def test_survives_a_single_sample(self) -> None:
+        """One unlabeled sample is chosen."""
+        assert self._sample(query_context(unlabeled=torch.tensor([6])), 5).indices == (6,)
+
+    def test_survives_ties(self) -> None:
+        """Samples that are all alike are chosen without repeats, the same ones again."""
+        alike = torch.ones(SIZE, 4)
+        first = self._sample(query_context(features=alike), 7)
+        again = self._sample(query_context(features=alike), 7)
+        assert first == again, f"ties were broken as {first.indices}, then as {again.indices}"
+
+    def test_survives_one_class(self) -> None:
+        """All labels of one class, and a learner that is quite sure of it."""
+
+        def sure(features: torch.Tensor) -> torch.Tensor:
+            return torch.eye(CLASSES, dtype=torch.float32)[0].expand(len(features), CLASSES)
+
+        one = torch.zeros(SIZE, dtype=torch.int64)
+        self._sample(query_context(targets=one, learner=FixedProbabilities(sure)), 7)
+
+        def only(features: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(features), 1)
+
+        self._sample(query_context(targets=one, learner=FixedProbabilities(only)), 7)
+
+    def test_does_not_depend_on_the_chunk_size(self) -> None:
+        """Chunks bound memory; they do not decide."""
+        if self.depends_on_chunks:
+            return
+        whole = self._sample(query_context(chunk_size=1000), 9)
+        for chunk_size in (1, 7, 16):
+            parts = self._sample(query_context(chunk_size=chunk_size), 9)
+            assert parts.indices == whole.indices, (
+                f"chunks of {chunk_size} gave {parts.indices}, one chunk gave {whole.indices}"
+            )
+
+    def test_refuses_probabilities_that_are_not_finite(self) -> None:
+        """NaN or infinity of a single sample is refused, and the sample is named."""
+        if not self.uses_predictions:
+            return
+        marked = torch.arange(SIZE, dtype=torch.float32)[:, None]
+        for value in (math.nan, math.inf):
+
+            def spoiled(features: torch.Tensor, value: float = value) -> torch.Tensor:
+                good = torch.full((len(features), CLASSES), 1 / CLASSES)
+                good[features[:, 0] == 23, 1] = value
+                return good
+
+            context = query_context(features=marked, learner=FixedProbabilities(spoiled))
+            why = f"probabilities with {value} must be refused"
+            error = refusal(partial(self.make().sample, context, 5), why)
+            assert "23" in str(error), f"the refusal must name sample 23: {error}"
+
+    def test_refuses_a_learner_without_probabilities(self) -> None:
+        """A regression learner is refused by strategies that need class probabilities."""
+        numbers = LinearNumbers(torch.ones(4))
+        context = query_context(learner=numbers)
+        if self.uses_predictions:
+            why = "a regression learner must be refused"
+            error = refusal(lambda: self.make().sample(context, 5), why)
+            assert "regression" in str(error), f"the refusal must say regression: {error}"
+        else:
+            self._sample(context, 5)
+
+
+def _contents(context: QueryContext, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+    pool = context.pool
+    everything = torch.arange(len(pool))
+    assert isinstance(pool, TensorPool)
+    found = {
+        "the pool's features": pool.features(everything),
+        "the pool's targets": pool.targets(everything),
+        "the model": weights,
+        "context.unlabeled": context.unlabeled,
+        "context.labeled.indices": context.labeled.indices,
+        "context.labeled.targets": context.labeled.targets,
+    }
+    return {name: tensor.clone() for name, tensor in found.items()}
+
+
+def _check_selection(selection: Selection, context: QueryContext, n: int) -> None:
+    indices, scores = selection.indices, selection.scores
+    assert selection.samples is None, "this contract is for strategies that choose from the pool"
+    assert isinstance(indices, tuple), f"indices is a tuple, not {type(indices).__name__}"
+    assert all(type(i) is int for i in indices), f"indices are Python ints, not {indices[:3]}"
+    assert all(type(s) is float for s in scores), f"scores are Python floats, not {scores[:3]}"
+    assert len(set(indices)) == len(indices), f"an index is repeated: {indices}"
+    strangers = set(indices) - set(context.unlabeled.tolist())
+    assert not strangers, f"samples {sorted(strangers)} are labeled or not in the pool"
+    expected = min(n, len(context.unlabeled))
+    assert len(indices) == expected, f"{len(indices)} samples were chosen, not {expected}"
+    assert len(scores) == len(indices), f"{len(scores)} scores for {len(indices)} indices"
+    assert all(map(math.isfinite, scores)), f"scores must be finite: {scores}"
+    assert list(scores) == sorted(scores, reverse=True), f"most wanted comes first: {scores}"
+
+
+def check_query_strategy(
+    factory: Callable[[], QueryStrategy],
+    *,
+    uses_predictions: bool = True,
+    depends_on_chunks: bool = False,
+) -> None:
+    """Run the whole contract on what `factory` makes.
+
+    Raises:
+        AssertionError: the first thing that is not as the contract says.
+    """
+    suite = QueryStrategyContract()
+    suite.make = factory  # type: ignore[method-assign]
+    suite.uses_predictions = uses_predictions
+    suite.depends_on_chunks = depends_on_chunks
+    run_suite(suite)

@@ -1,0 +1,281 @@
+"""Carries the events of one spool to MLflow, in order, and notes how far it got."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from querist.tracking.progress import MAX_PROBLEMS, read_progress, write_progress
+from querist.tracking.spool import Event, SpoolReader, UndeliverableError, spool_id
+
+if TYPE_CHECKING:
+    from querist.tracking.mlflow_store import MlflowStore
+
+MAX_METRICS = 1000
+BY_LABELS = "_by_labels"
+STATUSES = ("FINISHED", "FAILED", "KILLED")
+
+Point = tuple[str, float, int, float]
+"""Name, value, step, time."""
+
+
+class Courier:
+    """One run's events on their way. Only for the holder of the run's delivery lock.
+
+    Attributes:
+        progress: what is noted on disk.
+        delivered: how many events this courier has delivered.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.progress = read_progress(folder)
+        self.delivered = 0
+        self._reader = SpoolReader(folder)
+        self._waiting: deque[Event] = deque()
+        self._known: set[tuple[str, int, str]] = set()
+        self._points_of_step: dict[int, dict[str, Point]] = {}
+        self._store: MlflowStore | None = None
+        self._damaged = 0
+        self._ended = False
+        self._deliverers: dict[str, Callable[[Event], list[str]]] = {
+            "start": self._start,
+            "artifact": self._artifact,
+            "model": self._model,
+            "tags": self._tags,
+            "end": self._end,
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether this courier delivered the run's end, and nothing came behind it."""
+        return self._ended and not self._waiting
+
+    @property
+    def pending(self) -> int:
+        """Events that were read and are not delivered."""
+        return len(self._waiting)
+
+    def read(self) -> None:
+        """Take in what the run has written since."""
+        for event in self._reader.read():
+            if event.seq > self.progress.seq:
+                self._waiting.append(event)
+            elif event.kind == "metrics":
+                self._new_points(event)
+
+    def drain(self, *, linger: float = 0.0) -> None:
+        """Deliver what is there; metrics younger than `linger` seconds may wait for company.
+
+        Raises:
+            Exception: whatever MLflow raised; call again later, nothing is lost.
+        """
+        self.read()
+        while self._waiting:
+            batch = self._next_batch()
+            is_alone = len(batch) == len(self._waiting) and batch[0].kind == "metrics"
+            if is_alone and 0 <= time.time() - batch[0].time < linger:
+                return
+            self._reader.sync()
+            problems = self._deliver(batch)
+            self._ended = batch[-1].kind == "end"
+            self._note(seq=batch[-1].seq, error=None, problems=problems)
+            self.delivered += len(batch)
+            for _ in batch:
+                self._waiting.popleft()
+            self.read()
+
+    def note_error(self, error: Exception) -> None:
+        """Have the file say why delivery does not go on."""
+        text = " ".join(str(error).split())[:500]
+        message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if message != self.progress.error:
+            self._note(error=message)
+
+    def _note(self, *, problems: list[str] | None = None, **changes: Any) -> None:
+        new = [*(problems or ()), *self._damage()]
+        kept = tuple(dict.fromkeys([*self.progress.problems, *new]))[-MAX_PROBLEMS:]
+        self.progress = replace(self.progress, problems=kept, **changes)
+        write_progress(self.folder, self.progress)
+
+    def _damage(self) -> list[str]:
+        more, self._damaged = self._reader.damaged - self._damaged, self._reader.damaged
+        return [f"{more} damaged line(s) in the spool were passed over"] if more else []
+
+    def _next_batch(self) -> list[Event]:
+        """The next event; if it is metrics, with the metrics that follow it directly."""
+        batch: list[Event] = []
+        for event in self._waiting:
+            if batch and (event.kind != "metrics" or len(batch) >= MAX_METRICS):
+                break
+            batch.append(event)
+            if event.kind != "metrics":
+                break
+        return batch
+
+    def _deliver(self, batch: list[Event]) -> list[str]:
+        """Deliver a batch; what cannot be delivered at all comes back in words."""
+        if batch[0].kind == "metrics":
+            return self._metrics(batch)
+        event = batch[0]
+        deliverer = self._deliverers.get(event.kind)
+        try:
+            if deliverer is None:
+                raise UndeliverableError("nobody knows this kind of event")
+            return [f"event {event.seq}: {problem}" for problem in deliverer(event)]
+        except UndeliverableError as error:
+            return [f"event {event.seq} ({event.kind}): {error}"]
+
+    def _start(self, event: Event) -> list[str]:
+        payload = event.payload
+        for key in ("experiment", "run_name"):
+            _text(event, key)
+        began_at = self.progress.uri
+        uri, identity = began_at or self._wanted_uri(event), spool_id(self.folder)
+        assert identity is not None, "the start event was read from the spool"
+        if self._store is None or self._store.uri != uri:
+            self._store = _connect(uri, identity)
+        run = self._store.open_run(payload, time=event.time, run_id=self.progress.mlflow_run_id)
+        self._note(
+            uri=uri, mlflow_run_id=run.info.run_id, experiment_id=str(run.info.experiment_id)
+        )
+        wanted = payload.get("uri")
+        if began_at and wanted and _absolute(wanted) != began_at:
+            return [f"the run stays where it began, at {began_at}, though {wanted} was asked for"]
+        return []
+
+    def _wanted_uri(self, start: Event) -> str:
+        """Where the run shall be; of several starts before there is a run, the last one counts."""
+        starts = [start, *(event for event in self._waiting if event.kind == "start")]
+        given = starts[-1].payload.get("uri") or os.environ.get("MLFLOW_TRACKING_URI")
+        return _absolute(given or f"sqlite:///{self.folder.parent / 'mlflow.db'}")
+
+    def _run(self) -> tuple[MlflowStore, str]:
+        """The store and the run's id in it."""
+        run_id, uri, identity = (
+            self.progress.mlflow_run_id, self.progress.uri, spool_id(self.folder),
+        )  # fmt: skip
+        if run_id is None or uri is None or identity is None:
+            raise UndeliverableError("it comes before the run's start")
+        if self._store is None:
+            self._store = _connect(uri, identity)
+        return self._store, run_id
+
+    def _metrics(self, batch: list[Event]) -> list[str]:
+        points: list[Point] = []
+        problems = []
+        for event in batch:
+            try:
+                points += self._new_points(event)
+            except UndeliverableError as error:
+                problems.append(f"event {event.seq} (metrics): {error}")
+        if points:
+            try:
+                store, run_id = self._run()
+            except UndeliverableError as error:
+                return [*problems, f"event {batch[0].seq} (metrics): {error}"]
+            try:
+                store.log_metrics(run_id, points)
+            except Exception:
+                self._known -= {_identity(point) for point in points}
+                raise
+        return problems
+
+    def _new_points(self, event: Event) -> list[Point]:
+        """What a metrics event says that no event before it said.
+
+        A run that was killed between its metrics and its commit says them again when it resumes.
+        """
+        try:
+            step = int(event.payload["step"])
+            values = {str(k): float(v) for k, v in event.payload["values"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UndeliverableError(f"its step or values are no numbers ({error!r})") from error
+        points = [(name, value, step, event.time) for name, value in values.items()]
+        new = [point for point in points if _identity(point) not in self._known]
+        self._known |= {_identity(point) for point in new}
+        of_step = self._points_of_step.setdefault(step, {})
+        of_step |= {point[0]: point for point in new if not point[0].endswith(BY_LABELS)}
+        return new
+
+    def _artifact(self, event: Event) -> list[str]:
+        store, run_id = self._run()
+        path = self._inside(event, "path")
+        if not path.exists():
+            raise UndeliverableError(f"there is no file {event.payload['path']!r} in the run")
+        below = event.payload.get("artifact_path")
+        if below is not None and (not isinstance(below, str) or ".." in Path(below).parts):
+            raise UndeliverableError(f"an artifact path is a folder name, not {below!r}")
+        store.log_artifact(run_id, path, below)
+        return []
+
+    def _model(self, event: Event) -> list[str]:
+        store, run_id = self._run()
+        keys = ("checkpoint", "experiment_file", "input_example", "output_example")
+        paths = {key: self._inside(event, key) for key in keys}
+        for key, path in paths.items():
+            if not path.exists():
+                raise UndeliverableError(f"its {key} {event.payload[key]!r} is not there")
+        step = event.payload.get("step")
+        if not isinstance(step, int):
+            raise UndeliverableError(f"a model's step is an integer, not {step!r}")
+        metrics = list(self._points_of_step.get(step, {}).values())
+        return store.log_model(
+            run_id, seq=event.seq, name=_text(event, "name"), step=step, metrics=metrics, **paths
+        )
+
+    def _tags(self, event: Event) -> list[str]:
+        values = event.payload.get("values")
+        if not isinstance(values, dict):
+            raise UndeliverableError(f"tags are a mapping, not {values!r:.80}")
+        store, run_id = self._run()
+        store.set_tags(run_id, values)
+        return []
+
+    def _end(self, event: Event) -> list[str]:
+        status = event.payload.get("status")
+        if status not in STATUSES:
+            raise UndeliverableError(f"a run ends {', '.join(STATUSES)}, not {status!r:.80}")
+        store, run_id = self._run()
+        store.end(run_id, status=status, time=event.time)
+        return []
+
+    def _inside(self, event: Event, key: str) -> Path:
+        """A path below the run's folder; others are refused, the tracker may be public."""
+        home = self.folder.resolve()
+        path = (home / _text(event, key)).resolve()
+        if not path.is_relative_to(home) or path == home:
+            raise UndeliverableError(
+                f"its {key} {event.payload[key]!r} is outside the run's folder"
+            )
+        return path
+
+
+def _connect(uri: str, identity: str) -> MlflowStore:
+    from querist.tracking.mlflow_store import MlflowStore
+
+    return MlflowStore(uri, identity)
+
+
+def _absolute(uri: str) -> str:
+    """The same place whatever the working folder is, when `querist sync` comes back to it."""
+    prefix = "sqlite:///"
+    return (
+        prefix + str(Path(uri.removeprefix(prefix)).absolute()) if uri.startswith(prefix) else uri
+    )
+
+
+def _text(event: Event, key: str) -> str:
+    value = event.payload.get(key)
+    if not isinstance(value, str) or not value:
+        raise UndeliverableError(f"it has no {key}")
+    return value
+
+
+def _identity(point: Point) -> tuple[str, int, str]:
+    return point[0], point[2], repr(point[1])

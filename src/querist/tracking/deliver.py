@@ -1,0 +1,141 @@
+"""Delivers a run's spool to MLflow: `python -m querist.tracking.deliver RUN_FOLDER [--follow]`.
+
+How far it got is noted after each step, and what was delivered but not noted is delivered again,
+which changes nothing in MLflow. So a deliverer may be killed at any time, and a tracker may be
+down for as long as it likes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from querist.tracking.courier import Courier
+from querist.tracking.progress import delivery_lock, read_progress
+from querist.tracking.spool import SPOOL_FILE, TrackingSpool
+
+POLL_SECONDS = 0.05
+LINGER_SECONDS = 0.5
+MAX_BACK_OFF_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """What one delivery did.
+
+    Attributes:
+        delivered: events that MLflow took now.
+        pending: events that it has not.
+        mlflow_run_id: the MLflow run; None while there is none.
+        error: why it stopped early; None when everything is there.
+        problems: single events that cannot be delivered at all, from all deliveries so far.
+    """
+
+    delivered: int
+    pending: int
+    mlflow_run_id: str | None
+    error: str | None
+    problems: tuple[str, ...]
+
+
+def deliver(folder: Path) -> DeliveryReport:
+    """Deliver what a run's spool holds, once. For `querist sync`."""
+    if not (folder / SPOOL_FILE).is_file():
+        return DeliveryReport(0, 0, None, f"there is no {SPOOL_FILE} in {folder}", ())
+    with delivery_lock(folder) as mine:
+        if not mine:
+            state = read_progress(folder)
+            pending = len(TrackingSpool(folder).events(state.seq))
+            busy = f"another process is delivering {folder}: wait for it"
+            return DeliveryReport(0, pending, state.mlflow_run_id, busy, state.problems)
+        courier = Courier(folder)
+        # Whatever it is, it must not cost the events: they stay in the spool for another time.
+        try:
+            courier.drain()
+        except Exception as error:
+            courier.note_error(error)
+        state = courier.progress
+        return DeliveryReport(
+            courier.delivered,
+            courier.pending,
+            state.mlflow_run_id,
+            state.error if courier.pending else None,
+            state.problems,
+        )
+
+
+def follow(folder: Path, *, parent: int) -> bool:
+    """Deliver events as they come, until the run's end or that of the process `parent`.
+
+    Returns:
+        Whether everything was delivered.
+    """
+    while True:
+        orphaned = os.getppid() != parent
+        with delivery_lock(folder) as mine:
+            if mine:
+                return _follow(folder, parent=parent)
+        if orphaned:
+            return False
+        time.sleep(POLL_SECONDS)
+
+
+def _follow(folder: Path, *, parent: int) -> bool:
+    courier = Courier(folder)
+    back_off = POLL_SECONDS
+    while True:
+        orphaned = os.getppid() != parent
+        # Whatever it is, it must not cost the events: they stay in the spool for another time.
+        try:
+            courier.drain(linger=0.0 if orphaned else LINGER_SECONDS)
+            back_off = POLL_SECONDS
+        except Exception as error:
+            courier.note_error(error)
+            _say(courier.progress.error or "")
+            back_off = min(2 * max(back_off, 0.25), MAX_BACK_OFF_SECONDS)
+        if courier.finished or orphaned:
+            return not courier.pending
+        _sleep(back_off, parent=parent)
+
+
+def _sleep(seconds: float, *, parent: int) -> None:
+    """Sleep, but not past the parent's end."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and os.getppid() == parent:
+        time.sleep(min(left, 0.5))
+
+
+def _say(line: str) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{stamp} {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry of `python -m querist.tracking.deliver`; the exit code is 1 when events are left."""
+    parser = argparse.ArgumentParser(
+        prog="python -m querist.tracking.deliver",
+        description="Deliver what a run left for MLflow. Doing it twice changes nothing.",
+    )
+    parser.add_argument("folder", type=Path, help="the run's folder")
+    parser.add_argument("--follow", action="store_true", help="go on until the run ends")
+    parser.add_argument("--parent", type=int, help="with --follow: stop when this process is gone")
+    options = parser.parse_args(arguments)
+    if options.parent is not None and not options.follow:
+        parser.error("--parent has no effect without --follow: remove it or add --follow")
+    if options.follow:
+        return 0 if follow(options.folder, parent=options.parent or os.getppid()) else 1
+    report = deliver(options.folder)
+    for problem in report.problems:
+        _say(problem)
+    if report.error:
+        _say(f"{report.pending} events are not delivered: {report.error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

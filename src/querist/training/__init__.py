@@ -1,0 +1,1 @@
+"""Training of torch modules: the job, the default loop, optimizers, threads."""

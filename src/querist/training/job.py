@@ -1,0 +1,91 @@
+"""What a training loop is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from querist.config.training import TrainingConfig
+from querist.pools.labeled import LabeledSet
+from querist.protocols import PartialCheckpoints, TrainStep, ValidateStep
+from querist.randomness import derive_seed
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Where training is after an epoch."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One call of training.
+
+    Attributes:
+        iteration: the iteration that trains.
+        settings: the training settings in force.
+        seed: all randomness of this training is derived from it.
+        device: where the module is and batches must be.
+        dtype: type of floating features and targets.
+        train_step: `(model, batch) -> loss`.
+        validate_step: `(model, batch) -> loss`, or a number or None.
+        validation: what `validate_step` is run on; None = no validation.
+        optimizer_state: state to go on from; None = a fresh optimizer.
+        partial: where to keep the state in mid-training; None = nowhere.
+        on_epoch: called after every epoch.
+    """
+
+    iteration: int
+    settings: TrainingConfig
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    train_step: TrainStep
+    validate_step: ValidateStep
+    validation: LabeledSet | None = None
+    optimizer_state: Mapping[str, Any] | None = None
+    partial: PartialCheckpoints | None = None
+    on_epoch: Callable[[EpochReport], None] = field(default=lambda report: None)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs to train for."""
+        first = self.iteration == 0
+        return self.settings.max_training_epochs if first else self.settings.fine_tuning_epochs
+
+    @property
+    def lr(self) -> float | None:
+        """Learning rate where it is not the optimizer's own."""
+        return None if self.iteration == 0 else self.settings.fine_tuning_lr
+
+    def epoch_seed(self, epoch: int) -> int:
+        """The seed of one epoch's order and dropout."""
+        return derive_seed(self.seed, self.iteration, "train", f"epoch {epoch}")
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training did.
+
+    Attributes:
+        epochs: epochs that were trained.
+        steps: optimizer steps.
+        train_loss: mean loss over the last epoch; None without epochs.
+        validation_loss: of the weights that were kept; None without validation.
+        stopped_early: whether early stopping ended it.
+        optimizer_state: to go on from, where `reset_optimizer` is false.
+    """
+
+    epochs: int
+    steps: int
+    train_loss: float | None = None
+    validation_loss: float | None = None
+    stopped_early: bool = False
+    optimizer_state: Mapping[str, Any] | None = None

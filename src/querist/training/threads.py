@@ -1,0 +1,35 @@
+"""How many CPU threads training uses.
+
+Small models are slower with more threads, by a factor of ten on a busy machine, so the number is
+chosen, never left to chance.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+SMALL_MODEL_PARAMETERS = 100_000
+"""Below this many weights a step is too short to be shared between threads."""
+
+
+def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
+    """The number of threads for a model with so many weights."""
+    if setting != "auto":
+        return setting
+    return 1 if parameters < SMALL_MODEL_PARAMETERS else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch uses `count` threads inside, and what it used before after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,5 @@
+"""Gates: whether a challenger takes the champion's place."""
+
+from querist.strategies.gates.metric_improvement import MetricImprovement
+
+__all__ = ["MetricImprovement"]

@@ -1,0 +1,6 @@
+"""Label strategies: where labels come from."""
+
+from querist.strategies.label.oracle import Oracle
+from querist.strategies.label.python_callable import PythonCallable
+
+__all__ = ["Oracle", "PythonCallable"]

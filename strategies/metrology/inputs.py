@@ -1,0 +1,69 @@
+"""The predictions that metrics are computed from, checked."""
+
+from __future__ import annotations
+
+import torch
+
+from querist.context import MetrologyContext
+from querist.errors import StrategyError
+from querist.values import Task
+
+
+def class_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets and predictions as class indices `(m,)` int64.
+
+    Raises:
+        StrategyError: the task is not classification, there is nothing to measure on, or the
+            shapes or classes do not fit.
+    """
+    if context.task != Task.CLASSIFICATION or context.classes is None:
+        raise StrategyError(
+            f"{metric} measures classification, and this learner's task is {context.task}: "
+            "use mse, mae or r2"
+        )
+    _check_shapes(context, metric)
+    targets, predictions = context.targets, context.predictions
+    for what, values in (("targets", targets), ("predictions", predictions)):
+        whole = not values.is_floating_point() and not values.is_complex() and values.dim() == 1
+        if not whole or int(values.min()) < 0 or int(values.max()) >= context.classes:
+            raise StrategyError(
+                f"{metric} needs {what} that are class indices (m,) from 0 to "
+                f"{context.classes - 1}, not {values.dtype} {tuple(values.shape)} from "
+                f"{values.min().item():g} to {values.max().item():g}: check the learner's predict"
+            )
+    return targets.to(torch.int64), predictions.to(torch.int64)
+
+
+def number_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets and predictions as float64 `(m, d)`; numbers `(m,)` become one column.
+
+    Raises:
+        StrategyError: the task is not regression, there is nothing to measure on, or the shapes
+            differ.
+    """
+    if context.task != Task.REGRESSION:
+        raise StrategyError(
+            f"{metric} measures regression, and this learner's task is {context.task}: "
+            "use f1 or accuracy"
+        )
+    _check_shapes(context, metric)
+    rows = len(context.targets)
+    return (
+        context.targets.to(torch.float64).reshape(rows, -1),
+        context.predictions.to(torch.float64).reshape(rows, -1),
+    )
+
+
+def _check_shapes(context: MetrologyContext, metric: str) -> None:
+    targets, predictions = tuple(context.targets.shape), tuple(context.predictions.shape)
+    if targets != predictions:
+        # Unequal shapes would broadcast to a number that looks plausible.
+        raise StrategyError(
+            f"{metric} needs predictions shaped like the targets {targets}, not {predictions}: "
+            "check the learner's predict"
+        )
+    if not targets or 0 in targets:
+        raise StrategyError(
+            f"{metric} needs at least one test sample, not targets of shape {targets}: hold some "
+            "back with data.split.test, or give the pool a test set"
+        )

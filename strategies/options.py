@@ -1,0 +1,88 @@
+"""Checks of components' options; each message is rule, value, what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from querist.errors import ConfigurationError, UnknownNameError
+
+
+def whole_number(option: str, value: Any, *, least: int) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises:
+        ConfigurationError: it is something else (True and 3.0 are, too).
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(
+            f"{option} is a whole number of at least {least}, not {value!r}: set it to one"
+        )
+    return value
+
+
+def finite_number(option: str, value: Any, *, least: float | None = None) -> float:
+    """`value` as a finite float, of at least `least` where that is given.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    if not number or not math.isfinite(value) or (least is not None and value < least):
+        bound = "" if least is None else f" of at least {least:g}"
+        raise ConfigurationError(
+            f"{option} is a finite number{bound}, not {value!r}: set it to one"
+        )
+    return float(value)
+
+
+def text(option: str, value: Any) -> str:
+    """`value` as a string that is not empty.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{option} is a name, not {value!r}: write one")
+    return value
+
+
+def flag(option: str, value: Any) -> bool:
+    """`value` as a bool.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{option} is true or false, not {value!r}: set it to one of them")
+    return value
+
+
+def one_of(option: str, value: Any, choices: Collection[str]) -> str:
+    """`value` as one of `choices`.
+
+    Raises:
+        ConfigurationError: it is something else; the nearest choices are suggested.
+    """
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"{option} is one of {', '.join(choices)}, not {value!r}: choose one of them"
+        )
+    if value not in choices:
+        raise UnknownNameError(option, value, choices)
+    return value
+
+
+def mapping(option: str, value: Any) -> Mapping[Any, Any]:
+    """`value` as a mapping that is not empty.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if not isinstance(value, Mapping) or not value:
+        raise ConfigurationError(
+            f"{option} is a mapping with at least one entry, not {value!r}: "
+            "name what should change, or remove the component"
+        )
+    return value

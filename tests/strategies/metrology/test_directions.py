@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from querist.errors import ConfigurationError, UnknownNameError
+from querist.registry import components
+from querist.strategies.metrology.directions import (
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    Direction,
+    direction_of,
+    gain,
+)
+
+
+@pytest.mark.parametrize("metric", ["f1", "accuracy", "precision", "recall", "r2"])
+def test_higher_is_better(metric: str) -> None:
+    assert direction_of(metric) is Direction.MAX
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae", "loss", "train_loss"])
+def test_lower_is_better(metric: str) -> None:
+    assert direction_of(metric) is Direction.MIN
+
+
+def test_every_metrology_strategy_of_ours_has_a_direction() -> None:
+    ours = {
+        c.name
+        for c in components("metrology")
+        if c.factory.__module__.startswith("querist.strategies.metrology")
+    }
+    assert {"f1", "accuracy", "mse", "mae", "r2"} <= ours
+    assert ours <= HIGHER_IS_BETTER | LOWER_IS_BETTER
+
+
+def test_an_unknown_metric_needs_a_direction() -> None:
+    with pytest.raises(ConfigurationError, match="not 'auc': set direction to max or min"):
+        direction_of("auc")
+    assert direction_of("auc", "max") is Direction.MAX
+
+
+def test_a_given_direction_wins() -> None:
+    assert direction_of("f1", "min") is Direction.MIN
+
+
+def test_an_unknown_direction_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="no direction named 'maximum': did you mean 'max'"):
+        direction_of("f1", "maximum")
+
+
+def test_gain_is_exact_in_the_numbers_as_written() -> None:
+    assert 0.8 - 0.7 > 0.1, "in floats"
+    assert gain(new=0.8, old=0.7, direction=Direction.MAX) == Decimal("0.1")
+    assert gain(new=0.7, old=0.8, direction=Direction.MIN) == Decimal("0.1")
+    assert gain(new=0.7, old=0.8, direction=Direction.MAX) == Decimal("-0.1")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from querist.protocols import (
+    Gate,
+    LabelStrategy,
+    MetrologyStrategy,
+    QueryStrategy,
+    Schedule,
+    StopCriterion,
+)
+from querist.registry import components, find
+
+NAMES = {
+    "query": {"random", "least_confidence", "margin", "entropy", "distance_to_boundary"},
+    "label": {"oracle", "callable"},
+    "metrology": {"f1", "accuracy", "mse", "mae", "r2"},
+    "stop": {"max_iterations", "label_budget", "metric_threshold", "plateau", "any_of", "all_of"},
+    "gate": {"metric_improvement"},
+    "schedule": {"static", "per_iteration"},
+}
+PROTOCOLS = {
+    "query": QueryStrategy,
+    "label": LabelStrategy,
+    "metrology": MetrologyStrategy,
+    "stop": StopCriterion,
+    "gate": Gate,
+    "schedule": Schedule,
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_all_are_registered(kind: str) -> None:
+    assert NAMES[kind] <= {component.name for component in components(kind)}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in NAMES.items() for n in names])
+def test_each_is_documented_with_all_its_options(kind: str, name: str) -> None:
+    factory = find(kind, name)
+    documentation = inspect.getdoc(factory) or ""
+    assert documentation.partition("\n")[0].endswith((".", "`.")) or ":" in documentation
+    for option in inspect.signature(factory).parameters:
+        assert f"    {option}: " in documentation, f"{name}: {option} is not in the docstring"
+    methods = [m for m in vars(PROTOCOLS[kind]) if not m.startswith("_")]
+    assert all(callable(getattr(factory, method)) for method in methods)
+
+
+def test_strategies_know_nothing_of_the_outside() -> None:
+    """A fresh interpreter that has imported them all has imported none of these."""
+    code = (
+        "import sys, querist.strategies; "
+        "print([m for m in ('prefect', 'mlflow', 'sqlalchemy', 'pytest') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
