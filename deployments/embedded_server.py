@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
 
-from querist.deployments.prefect_app import PARENT_VARIABLE
 from querist.errors import QueristError
 
+PARENT_VARIABLE = "QUERIST_PREFECT_PARENT"
+"""Tells the server which process it must not outlive."""
 START_SECONDS = 120.0
 """A fresh home migrates its database first, which takes a while."""
 
@@ -50,6 +51,9 @@ class EmbeddedServer:
 
     def __init__(self) -> None:
         listener = socket.socket()
+        # Accepted connections inherit it; without it every second write waits 40 ms for an ACK
+        # (uvicorn takes an inherited socket for a Unix one and does not set it itself).
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         self.api_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"

@@ -19,7 +19,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-PARENT_VARIABLE = "QUERIST_PREFECT_PARENT"
+from querist.deployments.embedded_server import PARENT_VARIABLE
 
 
 def create_app() -> FastAPI:

@@ -29,12 +29,19 @@ def finite_number(option: str, value: Any, *, least: float | None = None) -> flo
         ConfigurationError: it is something else.
     """
     number = not isinstance(value, bool) and isinstance(value, int | float)
-    if not number or not math.isfinite(value) or (least is not None and value < least):
+    if not number or not _fits_a_float(value) or (least is not None and value < least):
         bound = "" if least is None else f" of at least {least:g}"
         raise ConfigurationError(
             f"{option} is a finite number{bound}, not {value!r}: set it to one"
         )
     return float(value)
+
+
+def _fits_a_float(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int of more than 308 digits
+        return False
 
 
 def text(option: str, value: Any) -> str:

@@ -151,6 +151,15 @@ class StopCriterion(Protocol):
 
 
 @runtime_checkable
+class LabelBudgeted(Protocol):
+    """A stop criterion that bounds how many labels there may be: the query phase asks it."""
+
+    def remaining(self, labels: int) -> int:
+        """How many more labels may be asked for when there are `labels`."""
+        ...
+
+
+@runtime_checkable
 class Gate(Protocol):
     """Decides whether a challenger takes the champion's place."""
 

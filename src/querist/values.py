@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -36,13 +36,14 @@ class Selection:
     Attributes:
         indices: pool indices, without repeats.
         scores: one number per index, higher = more wanted.
-        samples: only for strategies that make samples of their own: their features `(n, ...)`;
-            `indices` is then empty and the run gives them indices behind the pool's.
+        samples: only for strategies that make samples of their own: their features `(n, ...)`
+            (or items, for a data set with `append`); `indices` is then empty, and the run gives
+            them indices behind the pool's.
     """
 
     indices: tuple[int, ...]
     scores: tuple[float, ...]
-    samples: torch.Tensor | None = None
+    samples: torch.Tensor | Sequence[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.indices) if self.samples is None else len(self.samples)

@@ -26,7 +26,7 @@ class PerIteration:
         hold: a key stays in force until the next one, instead of for its own iteration only.
     """
 
-    def __init__(self, settings: Mapping[int | str, Mapping[str, Any]], hold: bool = False) -> None:
+    def __init__(self, settings: Mapping[Any, Mapping[str, Any]], hold: bool = False) -> None:
         self.hold = flag("hold", hold)
         self._settings: dict[int, dict[str, Any]] = {}
         for key, overrides in mapping("settings", settings).items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from querist.protocols import LabelBudgeted
 from querist.registry import register
 from querist.strategies.stopping.criteria import build_criteria
 from querist.values import History, StopDecision
@@ -26,3 +28,8 @@ class AnyOf:
         decisions = [criterion.check(history) for criterion in self.criteria]
         met = [decision for decision in decisions if decision.stop]
         return StopDecision(bool(met), "; ".join(d.reason for d in met or decisions))
+
+    def remaining(self, labels: int) -> int:
+        """The smallest budget that one of the criteria leaves when there are `labels`."""
+        left = (c.remaining(labels) for c in self.criteria if isinstance(c, LabelBudgeted))
+        return min(left, default=sys.maxsize)

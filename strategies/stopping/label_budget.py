@@ -11,6 +11,8 @@ from querist.values import History, StopDecision
 class LabelBudget:
     """Stops once the model has been trained on a number of labels, the initial ones included.
 
+    The query phase asks it what is left, so that no label beyond the budget is bought.
+
     Args:
         labels: labels, at least 1.
     """
@@ -22,3 +24,7 @@ class LabelBudget:
         """Stop once the newest iteration's model has seen the whole budget."""
         used = history[-1].labels if history else 0
         return StopDecision(used >= self.labels, f"{used} of {self.labels} labels")
+
+    def remaining(self, labels: int) -> int:
+        """How many more labels may be asked for when there are `labels`."""
+        return max(0, self.labels - labels)

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.image
 import numpy as np
@@ -23,7 +24,7 @@ def colors_on(path: Path) -> set[tuple[int, int, int]]:
     image = (matplotlib.image.imread(path)[..., :3] * 255).round().astype(np.uint8)
     assert image.shape[0] > 300
     assert image.shape[1] > 500
-    return set(map(tuple, image.reshape(-1, 3).tolist()))
+    return {(r, g, b) for r, g, b in image.reshape(-1, 3).tolist()}
 
 
 def history(values: list[float]) -> list[IterationResult]:
@@ -92,9 +93,10 @@ def test_comparison_draws_baseline_variants_and_single_records(tmp_path: Path) -
         "random": [(x, [0.4, 0.5, 0.6])],
         "all labels": [([100], [0.9])],
     }
-    for spread in ("range", "deviation"):
+    spreads: tuple[Literal["range", "deviation"], ...] = ("range", "deviation")
+    for spread in spreads:
         path = tmp_path / f"{spread}.png"
-        comparison(curves, path, "f1", baseline="random", spread=spread)  # type: ignore[arg-type]
+        comparison(curves, path, "f1", baseline="random", spread=spread)
         assert {BLUE, ORANGE, BLACK} <= colors_on(path)
     assert (tmp_path / "range.png").read_bytes() != (tmp_path / "deviation.png").read_bytes()
 

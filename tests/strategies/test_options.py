@@ -28,17 +28,17 @@ def test_whole_numbers(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1", None, False, 10**400])
 def test_finite_numbers(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match="^x is a finite number, not "):
+    with pytest.raises(ConfigurationError, match=r"^x is a finite number, not "):
         finite_number("x", value)
 
 
 def test_a_finite_number_may_have_a_bound() -> None:
-    with pytest.raises(ConfigurationError, match="x is a finite number of at least 0.5, not 0.25"):
+    with pytest.raises(ConfigurationError, match=r"x is a finite number of at least 0.5, not 0.25"):
         finite_number("x", 0.25, least=0.5)
 
 
 def test_choices_suggest_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match="no colour named 'bleu': did you mean 'blue'"):
+    with pytest.raises(UnknownNameError, match=r"no colour named 'bleu': did you mean 'blue'"):
         one_of("colour", "bleu", ("red", "blue"))
-    with pytest.raises(ConfigurationError, match="colour is one of red, blue, not 3"):
+    with pytest.raises(ConfigurationError, match=r"colour is one of red, blue, not 3"):
         one_of("colour", 3, ("red", "blue"))

@@ -21,7 +21,9 @@ from querist.tracking.spool import SPOOL_FILE, SpoolReader, TrackingSpool, spool
 def test_events_come_back_in_order_with_what_json_does_not_know(tmp_path: Path) -> None:
     spool: Spool = TrackingSpool(tmp_path)
     spool.append("metrics", step=1, values={"a": math.nan, "b": math.inf, "c": np.float32(0.5)})
-    spool.append("tags", values={"folder": Path("x/y"), "t": torch.tensor([1, 2]), "u": "é\n\ud800"})
+    spool.append(
+        "tags", values={"folder": Path("x/y"), "t": torch.tensor([1, 2]), "u": "é\n\ud800"}
+    )
     first, second = TrackingSpool(tmp_path).events()
     assert (first.seq, first.kind, second.seq, second.kind) == (1, "metrics", 2, "tags")
     assert math.isnan(first.payload["values"]["a"])

@@ -1,0 +1,1 @@
+"""Adapters for code that was written for another active-learning loop."""

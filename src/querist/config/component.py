@@ -48,3 +48,9 @@ class QueryComponent(Component):
             if "n" in options and "n" not in value:
                 return {**value, "n": options.pop("n"), "options": options}
         return value
+
+    @property
+    def own_number(self) -> int | None:
+        """`n`, or what a queue-style strategy says as its `max_samples`."""
+        given = self.options.get("max_samples")
+        return self.n or (given if isinstance(given, int) else None)

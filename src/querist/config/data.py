@@ -65,7 +65,15 @@ class DataConfig(Group):
     """The pool, its subsets, and what is labeled at the start."""
 
     pool: Component
-    """The samples: a registered pool, or a class or function of an allowed package."""
+    """The samples: a registered pool, or a class or function of an allowed package. A data set with
+    `append` is used as it is: what is labeled is appended to it."""
+
+    unlabeled: Component | None = None
+    """Only beside a data set with `append`: what its query strategies see as
+    `driver.unlabeled_datapool`."""
+
+    validation: Component | None = None
+    """Only beside a data set with `append`: what its strategies see as `driver.val_datapool`."""
 
     split: SplitConfig = SplitConfig()
     """Which part is held back."""

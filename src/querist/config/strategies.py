@@ -18,7 +18,7 @@ class StrategiesConfig(Group):
 
     batch: int | None = Field(default=None, ge=1, le=10**9)
     """Labels to ask for in an iteration, over all query strategies.
-    Default: the sum of their `n`, or 10."""
+    Default: the sum of their `n` (or of their option `max_samples`), or 10."""
 
     label: Component | None = None
     """Where labels come from. Required unless `driver.skip_labeling`."""
@@ -46,7 +46,7 @@ class StrategiesConfig(Group):
 
     @model_validator(mode="after")
     def _budgets_fit(self) -> Self:
-        asked = [q.n for q in self.query]
+        asked = [q.own_number for q in self.query]
         if self.batch is None and len(asked) > 1 and None in asked:
             raise ValueError(
                 "with several query strategies each needs an n, or strategies.batch must be set"
@@ -58,7 +58,7 @@ class StrategiesConfig(Group):
         """Labels to ask for in an iteration."""
         if self.batch is not None:
             return self.batch
-        return sum(q.n or 10 for q in self.query)
+        return sum(q.own_number or 10 for q in self.query)
 
 
 class ScheduleConfig(Component):

@@ -18,14 +18,14 @@ from querist.training.threads import choose_threads
 
 
 def build_learner(
-    experiment: Experiment, *, classes: int | None, sample: torch.Tensor
+    experiment: Experiment, *, classes: int | None, sample: torch.Tensor | None
 ) -> Learner:
     """The experiment's learner with its first weights.
 
     Args:
         experiment: names the learner and the training settings.
         classes: number of classes; None for regression.
-        sample: features of one sample `(1, ...)`.
+        sample: features of one sample `(1, ...)`; None where only the user's steps know.
 
     Raises:
         LearnerError: what the name gives is no model, or does not fit the data.
@@ -37,7 +37,7 @@ def build_learner(
 
 
 def as_learner(
-    made: Any, experiment: Experiment, *, classes: int | None, sample: torch.Tensor
+    made: Any, experiment: Experiment, *, classes: int | None, sample: torch.Tensor | None
 ) -> Learner:
     """A module, an estimator or a learner as a learner.
 

@@ -21,8 +21,10 @@ def restore_learner(experiment_file: Path, checkpoint_folder: Path) -> Learner:
     """
     experiment = load_experiment(experiment_file, ["training.device=cpu"])
     files, manifest = read_checkpoint(checkpoint_folder)
-    dtype = getattr(torch, manifest["features_dtype"])
-    sample = torch.zeros(1, *manifest["features"], dtype=dtype)
+    sample = None
+    if "features" in manifest:
+        dtype = getattr(torch, manifest["features_dtype"])
+        sample = torch.zeros(1, *manifest["features"], dtype=dtype)
     learner = build_learner(experiment, classes=manifest["classes"], sample=sample)
     learner.load_state_files(files)
     return learner

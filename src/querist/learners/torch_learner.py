@@ -58,7 +58,8 @@ class TorchLearner:
     Args:
         module: the model; its present weights are the first weights.
         classes: number of classes; None for regression.
-        sample: features of one sample `(1, ...)`, to find out what the module gives.
+        sample: features of one sample `(1, ...)`, to find out what the module gives; None where only
+            the user's own steps know what an item is.
         settings: loss, device, dtype and threads are taken from here.
         loop: the training loop.
         train_step, validate_step: instead of the loss.
@@ -72,7 +73,7 @@ class TorchLearner:
         module: torch.nn.Module,
         *,
         classes: int | None,
-        sample: torch.Tensor,
+        sample: torch.Tensor | None,
         settings: TrainingConfig,
         loop: TrainingLoop,
         train_step: TrainStep | None = None,
@@ -93,7 +94,9 @@ class TorchLearner:
         self.train_step = train_step or self._own_train_step() or self._loss_step
         self.validate_step = validate_step or self._own_validate_step() or self._loss_step
 
-    def _find_loss(self, sample: torch.Tensor, setting: str) -> str:
+    def _find_loss(self, sample: torch.Tensor | None, setting: str) -> str:
+        if sample is None:
+            return "own"
         self.module.eval()
         try:
             with torch.no_grad():

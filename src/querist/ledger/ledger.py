@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as load_safetensors
-from safetensors.torch import save as save_safetensors
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -137,10 +135,10 @@ class Ledger:
         rows = self._rows(query.order_by(t.subsets.c.position))
         return torch.tensor([row[0] for row in rows], dtype=torch.int64)
 
-    def made_samples(self) -> list[torch.Tensor]:
-        """Samples that were made on the way, in the order of their indices."""
+    def made_samples(self) -> list[bytes]:
+        """Content of the samples that were made on the way, in the order of their indices."""
         rows = self._rows(select(t.samples.c.content).order_by(t.samples.c.sample))
-        return [load_safetensors(row[0])["sample"] for row in rows]
+        return [bytes(row[0]) for row in rows]
 
     def made_count(self) -> int:
         """How many samples were made on the way."""
@@ -221,7 +219,7 @@ class Ledger:
         chosen: Sequence[tuple[int, float, str]],
         *,
         keys: Sequence[str] | None,
-        made: Mapping[int, torch.Tensor],
+        made: Mapping[int, bytes],
         started: float,
     ) -> None:
         """The selection, its requests, and that the query phase is done, in one transaction.
@@ -238,8 +236,8 @@ class Ledger:
                 c.execute(
                     insert(t.samples).prefix_with("OR IGNORE"),
                     [
-                        {"sample": i, "content": save_safetensors({"sample": x.contiguous()})}
-                        for i, x in made.items()
+                        {"sample": sample, "content": content}
+                        for sample, content in made.items()
                     ],
                 )
             if chosen:

@@ -41,7 +41,7 @@ samples = Table(
     metadata,
     Column("sample", Integer, primary_key=True),
     Column("content", LargeBinary, nullable=False),
-    comment="samples that were made on the way, as safetensors",
+    comment="samples that were made on the way, as JSON",
 )
 
 phases = Table(

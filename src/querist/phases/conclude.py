@@ -12,10 +12,10 @@ import torch
 
 from querist.figures import decision_boundary, learning_curve
 from querist.runs.model import bring_model_to
+from querist.runs.data import RunData
 from querist.runs.run import Run
 from querist.runs.tracking import track_end, track_file, track_model
 from querist.storage.atomic import write_file
-from querist.values import Task
 
 _log = logging.getLogger(__name__)
 SUMMARY_FILE = "summary.json"
@@ -113,13 +113,13 @@ def draw(run: Run) -> list[Path]:
         path = folder / "learning_curve.png"
         learning_curve(run.history(), metric, path, run.experiment.name)
         drawn.append(path)
-    plane = run.data.sample.shape[1:] == (2,) and run.data.task is Task.CLASSIFICATION
-    if plane and not run.experiment.driver.skip_training:
-        labeled = run.data.labeled(run.ledger)
+    data = run.data
+    if isinstance(data, RunData) and data.in_plane and not run.experiment.driver.skip_training:
+        labeled = data.labeled(run.ledger)
         path = folder / "decision_boundary.png"
         decision_boundary(
             run.learner.predict_proba,
-            run.data.pool.features(torch.arange(len(run.data.pool))),
+            data.pool.features(torch.arange(len(data.pool))),
             labeled.indices,
             labeled.targets,
             path,

@@ -30,7 +30,7 @@ def label(run: Run, iteration: int) -> int:
     while not run.queue.empty():
         request = run.queue.get()
         waiting[request.sample] = request
-    asked = len(waiting)
+    asked_for = frozenset(waiting)
     if waiting:
         request = LabelRequest(
             iteration=iteration,
@@ -40,18 +40,21 @@ def label(run: Run, iteration: int) -> int:
         )
         try:
             for answer in strategy.label(request):
-                if answer.index not in waiting:
+                if answer.index not in asked_for:
                     raise LabelError(
                         f"label strategy {name.name!r} labeled sample {answer.index}, which it was "
                         "not asked for"
                     )
                 run.data.check_label(answer)
-                run.ledger.record_label(answer, source=name.name, iteration=iteration)
-                run.queue.acknowledge(waiting.pop(answer.index))
+                if run.ledger.record_label(answer, source=name.name, iteration=iteration):
+                    run.data.learned(answer)
+                answered = waiting.pop(answer.index, None)
+                if answered is not None:  # another annotator may have answered before
+                    run.queue.acknowledge(answered)
         finally:
             # What has no label yet is asked for again, after an error as in the next iteration.
             run.queue.put(list(waiting.values()))
-    came = asked - len(waiting)
+    came = len(asked_for) - len(waiting)
     run.ledger.record_phase(
         iteration, Phase.LABEL, started, {"labels": came, "pending": len(waiting)}
     )

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Mapping
 
+import torch
+
 from querist.context import MetrologyContext
 from querist.errors import StrategyError
 from querist.runs.model import bring_model_to
@@ -56,19 +58,25 @@ def measure(run: Run, iteration: int) -> dict[str, float]:
 
 
 def metrology_context(run: Run, iteration: int) -> MetrologyContext:
-    """The learner's predictions on the test set beside the truth."""
+    """The learner's predictions on the test set beside the truth.
+
+    Both are empty where there is no test set, which only queue-style strategies can do with.
+    """
     test = run.data.test
-    assert test is not None, "checked when the run was made"
-    features = test.features()
-    is_classification = run.data.task is Task.CLASSIFICATION
-    probabilities = run.learner.predict_proba(features) if is_classification else None
+    nothing = torch.empty(0)
+    targets, predictions, probabilities = nothing, nothing, None
+    if test is not None:
+        targets = test.targets
+        if run.data.task is Task.CLASSIFICATION:
+            probabilities = run.learner.predict_proba(test.features())
+            predictions = probabilities.argmax(1)
+        else:
+            predictions = run.learner.predict(test.features())
     return MetrologyContext(
         task=run.data.task,
         classes=run.data.pool.classes,
-        targets=test.targets,
-        predictions=(
-            run.learner.predict(features) if probabilities is None else probabilities.argmax(1)
-        ),
+        targets=targets,
+        predictions=predictions,
         probabilities=probabilities,
         labeled=len(run.labeled(iteration)),
         iteration=iteration,

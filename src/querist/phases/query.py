@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -14,8 +16,9 @@ from querist.errors import StrategyError
 from querist.ledger import OpenRequest
 from querist.phases.metrology import _trained_iteration
 from querist.pools.combined import CombinedPool
-from querist.protocols import GenerativePool
+from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
+from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.values import Phase, Selection
@@ -42,7 +45,7 @@ def query(run: Run, iteration: int) -> int:
         iteration,
         chosen,
         keys=keys if in_ledger else None,
-        made=made,
+        made={sample: run.data.encode(content) for sample, content in made.items()},
         started=started,
     )
     _hand_over(run, iteration, [sample for sample, _, _ in chosen], keys)
@@ -78,7 +81,7 @@ def request_key(run: Run, sample: int) -> str:
 
 def choose(
     run: Run, iteration: int
-) -> tuple[list[tuple[int, float, str]], dict[int, torch.Tensor]]:
+) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
     """What the query strategies want, in order, sharing the iteration's budget without repeats.
 
     Returns the chosen (sample, score, strategy), and the content of samples that are new.
@@ -91,9 +94,9 @@ def choose(
         pool.add(proposal)
     candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
     chosen: list[tuple[int, float, str]] = []
-    left = settings.strategies.budget
+    left = min(settings.strategies.budget, labels_left(run, iteration))
     for position, (name, strategy) in enumerate(run.strategies.query):
-        n = min(left, settings.strategies.query[position].n or left)
+        n = min(left, settings.strategies.query[position].own_number or left)
         if n == 0:
             break
         taken = torch.tensor([sample for sample, _, _ in chosen], dtype=torch.int64)
@@ -118,6 +121,17 @@ def choose(
     return _number_new(pool, chosen, first_new)
 
 
+def labels_left(run: Run, iteration: int) -> int:
+    """How many labels the stop criteria with a budget still allow."""
+    labels = len(run.labeled(iteration)) + len(run.ledger.open_requests())
+    budgets = [
+        criterion.remaining(labels)
+        for criterion in run.strategies.stop
+        if isinstance(criterion, LabelBudgeted)
+    ]
+    return max(0, min(budgets, default=sys.maxsize))
+
+
 def _propose(run: Run, iteration: int) -> torch.Tensor:
     """Candidates that the pool makes for this iteration."""
     pool = run.data.pool.pool
@@ -131,8 +145,8 @@ def _propose(run: Run, iteration: int) -> torch.Tensor:
 
 
 def _number_new(
-    pool: CombinedPool, chosen: list[tuple[int, float, str]], first_new: int
-) -> tuple[list[tuple[int, float, str]], dict[int, torch.Tensor]]:
+    pool: CombinedPool | ItemPool, chosen: list[tuple[int, float, str]], first_new: int
+) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
     """Forget the new samples that nobody chose, and number the chosen ones without gaps."""
     new = [sample for sample, _, _ in chosen if sample >= first_new]
     contents = [pool.features(torch.tensor([sample]))[0] for sample in new]

@@ -53,8 +53,11 @@ def train(run: Run, iteration: int) -> TrainingReport | None:
 def prune_checkpoints(run: Run, newest: int) -> None:
     """Remove the checkpoints that neither the interval, nor resume, nor the gate needs."""
     champion = run.ledger.champion()
+    every = run.experiment.tracking.log_models_every
+    # The tracker takes logged models from their checkpoints, whenever it comes to it.
+    logged = {i for i in range(newest + 1) if every and (i + 1) % every == 0}
     run.checkpoints.prune(
         newest=newest,
         interval=run.experiment.driver.checkpoint_interval,
-        keep=frozenset() if champion is None else frozenset({champion}),
+        keep=frozenset(logged if champion is None else {*logged, champion}),
     )

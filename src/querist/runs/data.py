@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from querist.config.experiment import Experiment
-from querist.errors import DataError, LabelError, RunError
+from querist.errors import ConfigurationError, DataError, LabelError, RunError
 from querist.ledger import Ledger
 from querist.ledger.ledger import INITIAL
 from querist.pools.check import check_disjoint, check_pool
@@ -21,10 +21,11 @@ from querist.pools.labeled import LabeledSet
 from querist.pools.split import TEST, TRAIN, VALIDATION, initial_indices, split_pool
 from querist.protocols import Pool
 from querist.randomness import SETUP, generator
-from querist.registry import build
+from querist.registry import build, find
+from querist.runs.append_data import FINGERPRINT, AppendData, check_append_style
+from querist.storage.plain import from_bytes, to_bytes
 from querist.values import Label, LabelValue, Task
 
-FINGERPRINT = "data_fingerprint"
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +58,11 @@ class RunData:
     def sample(self) -> torch.Tensor:
         """Features of one sample `(1, ...)`."""
         return self.pool.features(torch.tensor([0]))
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether classes can be drawn over two features."""
+        return self.sample.shape[1:] == (2,) and self.task is Task.CLASSIFICATION
 
     def test_digest(self) -> str:
         """SHA-256 of the test set's features and truth."""
@@ -109,6 +115,19 @@ class RunData:
             )
 
 
+    def learned(self, label: Label) -> None:
+        """A label is durable; nothing else is to be done, the ledger is where labels are."""
+
+    def encode(self, sample: torch.Tensor) -> bytes:
+        """A made sample for the ledger."""
+        return to_bytes(sample)
+
+    def restore(self, ledger: Ledger) -> None:
+        """Bring back the samples that were made on the way."""
+        for content in ledger.made_samples():
+            self.pool.add(from_bytes(content))
+
+
 def _consensus(values: list[LabelValue], task: Task) -> LabelValue:
     """One value for a sample that several annotators labeled: majority, or the mean."""
     if len(values) == 1:
@@ -119,12 +138,26 @@ def _consensus(values: list[LabelValue], task: Task) -> LabelValue:
     return torch.tensor(values, dtype=torch.float64).mean(0).tolist()  # type: ignore[no-any-return]
 
 
-def prepare_data(experiment: Experiment) -> tuple[RunData, list[Label]]:
+def appends(experiment: Experiment) -> bool:
+    """Whether the experiment's pool is a data set with `append`."""
+    return hasattr(find("pool", experiment.data.pool.name), "append")
+
+
+def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Label]]:
     """Build and check a new run's data; also the initial labels.
 
     Raises:
         DataError: something about the data cannot be used.
     """
+    if appends(experiment):
+        check_append_style(experiment)
+        return AppendData(experiment), []
+    for key in ("unlabeled", "validation"):
+        if getattr(experiment.data, key) is not None:
+            raise ConfigurationError(
+                f"data.{key} belongs to a data set with `append`, which data.pool is not: use "
+                "data.initial.pool and data.split, or give the pool held-out sets"
+            )
     pool, fingerprint = _build_pool(experiment)
     seed = experiment.seed
     subsets = split_pool(
@@ -142,22 +175,26 @@ def prepare_data(experiment: Experiment) -> tuple[RunData, list[Label]]:
     return data, _initial_labels(data)
 
 
-def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData:
+def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
     """A run's data as its ledger says they were split.
 
     Raises:
         RunError: the pool is not the one that the run was made with.
     """
+    if appends(experiment):
+        appended = AppendData(experiment)
+        appended.restore(ledger)
+        return appended
     pool, fingerprint = _build_pool(experiment)
     if fingerprint != ledger.fact(FINGERPRINT):
         raise RunError(
             "the pool is not the one that this run was made with (its fingerprint differs): bring "
             "the data back as they were, or start a new run"
         )
-    for sample in ledger.made_samples():
-        pool.add(sample)
     names = (TRAIN, VALIDATION, TEST, INITIAL)
-    return _assemble(pool, fingerprint, {name: ledger.subset(name) for name in names})
+    data = _assemble(pool, fingerprint, {name: ledger.subset(name) for name in names})
+    data.restore(ledger)
+    return data
 
 
 def _build_pool(experiment: Experiment) -> tuple[CombinedPool, str]:
@@ -227,10 +264,6 @@ def _held_out(pool: CombinedPool, indices: torch.Tensor, name: str) -> LabeledSe
 
 
 def _check_held_out(experiment: Experiment, data: RunData) -> None:
-    if data.test is None and not experiment.driver.skip_metrology:
-        raise DataError(
-            "metrology needs held-out samples: set data.split.test, or give the pool a test set"
-        )
     if data.validation is None and experiment.training.early_stopping is not None:
         raise DataError(
             "training.early_stopping needs held-out samples: set data.split.validation, or give "
@@ -255,7 +288,7 @@ def _initial_labels(data: RunData) -> list[Label]:
     return labels
 
 
-def record_start(data: RunData, labels: list[Label], ledger: Ledger) -> None:
+def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger) -> None:
     """Write the split, the initial labels and the fingerprint of a new run."""
     ledger.record_start(data.subsets, labels, time.time())
     ledger.set_fact(FINGERPRINT, data.fingerprint)

@@ -10,6 +10,8 @@ import logging
 import time
 from typing import Any
 
+import torch
+
 from querist.errors import CheckpointError
 from querist.runs.checkpoints import PartialCheckpoint
 from querist.runs.run import Run
@@ -77,7 +79,7 @@ def fit(run: Run, iteration: int) -> TrainingReport:
         settings=experiment.training,
         seed=experiment.seed,
         device=run.device,
-        dtype=getattr(run.learner, "dtype", labeled.targets.dtype),
+        dtype=getattr(run.learner, "dtype", torch.float32),
         train_step=_no_step,
         validate_step=_no_step,
         validation=run.data.validation,
@@ -97,12 +99,13 @@ def _no_step(model: Any, batch: Any) -> Any:
 def save_checkpoint(run: Run, iteration: int) -> str:
     """Write the learner's checkpoint of `iteration`; returns its manifest's SHA-256."""
     sample = run.data.sample
-    about = {
+    about: dict[str, Any] = {
         "labels": len(run.labeled(iteration)),
         "classes": run.data.pool.classes,
-        "features": list(sample.shape[1:]),
-        "features_dtype": str(sample.dtype).removeprefix("torch."),
     }
+    if sample is not None:
+        about["features"] = list(sample.shape[1:])
+        about["features_dtype"] = str(sample.dtype).removeprefix("torch.")
     digest = run.checkpoints.save(iteration, run.learner.state_files(), about)
     PartialCheckpoint(run.reference.folder / "checkpoints", iteration).remove()
     return digest

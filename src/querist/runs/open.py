@@ -10,17 +10,26 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 import yaml
 
+from querist.adapters.driver_view import DriverView
+from querist.adapters.queue_style import (
+    QueueLabel,
+    QueueMetrology,
+    QueueQuery,
+    as_label,
+    as_metrology,
+    as_query,
+)
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.load import load_experiment
-from querist.errors import ConfigurationError, RunExistsError, RunNotFoundError
+from querist.errors import ConfigurationError, DataError, RunExistsError, RunNotFoundError
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
 from querist.queues import LedgerQueue, RequestQueue
 from querist.registry import check_options
+from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.lock import RunLock
@@ -79,6 +88,8 @@ def check_components(experiment: Experiment) -> None:
     named = [
         ("pool", experiment.data.pool),
         ("pool", experiment.data.initial.pool),
+        ("pool", experiment.data.unlabeled),
+        ("pool", experiment.data.validation),
         ("learner", experiment.learner),
         ("loop", experiment.training.loop),
         *(("query", q) for q in strategies.query),
@@ -119,6 +130,10 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     check_components(experiment)
     data, labels = prepare_data(experiment)
     strategies = build_strategies(experiment)
+    if data.test is None and not all(isinstance(m, QueueMetrology) for m in strategies.metrology):
+        raise DataError(
+            "metrology needs held-out samples: set data.split.test, or give the pool a test set"
+        )
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     with storage_errors(folder):
         folder.mkdir(parents=True)
@@ -185,8 +200,6 @@ def close_run(reference: RunReference) -> None:
 
 def build_strategies(experiment: Experiment) -> Strategies:
     """The experiment's strategies."""
-    from querist.adapters.queue_style import as_label, as_metrology, as_query
-
     named = experiment.strategies
     label = named.label
     return Strategies(
@@ -203,7 +216,7 @@ def _assemble(
     reference: RunReference,
     experiment: Experiment,
     ledger: Ledger,
-    data: RunData,
+    data: RunData | AppendData,
     strategies: Strategies,
     lock: RunLock,
 ) -> Run:
@@ -214,7 +227,7 @@ def _assemble(
     checkpoints = Checkpoints(folder / "checkpoints")
     checkpoints.clear_rubbish()
     learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
-    return Run(
+    run = Run(
         reference=reference,
         experiment=experiment,
         ledger=ledger,
@@ -228,8 +241,8 @@ def _assemble(
         console=ConsoleLog(folder),
         lock=lock,
     )
-
-
-def describe_device(device: torch.device) -> str:
-    """A device in words, for tags."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    view = DriverView(run)
+    for strategy in (*(q for _, q in strategies.query), strategies.label, *strategies.metrology):
+        if isinstance(strategy, QueueQuery | QueueLabel | QueueMetrology):
+            strategy.bind(view)
+    return run

@@ -23,6 +23,7 @@ from querist.protocols import (
     StopCriterion,
 )
 from querist.queues import RequestQueue
+from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData
 from querist.runs.lock import RunLock
@@ -51,7 +52,7 @@ class Run:
     reference: RunReference
     experiment: Experiment
     ledger: Ledger
-    data: RunData
+    data: RunData | AppendData
     learner: Learner
     strategies: Strategies
     queue: RequestQueue
@@ -91,7 +92,7 @@ class Run:
         return self._settings[iteration]
 
     def history(self) -> list[IterationResult]:
-        """All iterations that trained, measured or committed something, in order."""
+        """All committed iterations, in order."""
         metrics = self.ledger.metrology()
         losses: dict[int, float] = {}
         seconds: dict[int, dict[str, float]] = {}
@@ -105,7 +106,7 @@ class Run:
         return [
             IterationResult(
                 iteration=i,
-                labels=labels.get(i, 0),
+                labels=labels[i],
                 metrics=metrics.get(i, {}),
                 train_loss=losses.get(i),
                 seconds=seconds.get(i, {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 from importlib.metadata import version
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from querist.runs.append_data import ItemPool
 from querist.runs.run import Run
 from querist.storage.atomic import write_file
 from querist.values import Task
 
 EXAMPLE_ROWS = 5
+_log = logging.getLogger(__name__)
 
 
 def tracking_uri(run: Run) -> tuple[str, str | None]:
@@ -54,7 +57,7 @@ def track_start(run: Run) -> None:
             "digest": run.data.fingerprint[:16],
             "size": len(pool.pool),
             "classes": pool.classes,
-            "features": list(run.data.sample.shape[1:]),
+            "features": [] if run.data.sample is None else list(run.data.sample.shape[1:]),
         },
     )
     run.spool.append("artifact", path="experiment.yaml", artifact_path=None)
@@ -94,8 +97,10 @@ def track_model(run: Run, iteration: int, name: str) -> None:
     """Hand the model of `iteration`, whose checkpoint is there, to the tracker."""
     if not run.experiment.tracking.enabled:
         return
-    rows = min(EXAMPLE_ROWS, len(run.data.pool))
-    features = run.data.pool.features(torch.arange(rows))
+    features = _example(run)
+    if features is None:
+        _log.info("the model is not logged: only the user's own steps know what its inputs are")
+        return
     classify = run.data.task is Task.CLASSIFICATION
     outputs = run.learner.predict_proba(features) if classify else run.learner.predict(features)
     folder = run.reference.folder
@@ -114,6 +119,14 @@ def track_model(run: Run, iteration: int, name: str) -> None:
         name=name,
         step=iteration,
     )
+
+
+def _example(run: Run) -> torch.Tensor | None:
+    """Features of a few samples."""
+    pool = run.data.pool
+    if isinstance(pool, ItemPool):
+        return run.data.sample
+    return pool.features(torch.arange(min(EXAMPLE_ROWS, len(pool))))
 
 
 def track_file(run: Run, path: Path, artifact_path: str | None = None) -> None:

@@ -94,7 +94,8 @@ class LabelStrategyContract:
     def test_survives_an_empty_request(self) -> None:
         """Nothing asked, nothing answered."""
         for task in self._tasks():
-            assert self._labels(task, ()) == []
+            given = self._labels(task, ())
+            assert given == [], f"nothing was asked, and it answered {given}"
 
     def test_leaves_the_request_as_it_is(self) -> None:
         """Neither the indices nor the pool are changed, nor is global randomness used."""

@@ -78,7 +78,8 @@ class MetrologyStrategyContract:
         """A metric does not come and go with the data."""
         for task in self.tasks:
             names = list(self._compute(self.context(task)))
-            assert list(self._compute(self.context(task, size=1))) == names
+            of_one = list(self._compute(self.context(task, size=1)))
+            assert of_one == names, f"{names} of many samples, {of_one} of a single one"
 
     def test_survives_one_class(self) -> None:
         """Targets and predictions that are all alike are measured without a warning."""

@@ -80,7 +80,8 @@ class StopCriterionContract:
     def test_accepts_any_sequence(self) -> None:
         """A tuple is as good as a list."""
         history = self.history(4)
-        assert self._check(tuple(history)) == self._check(history)
+        of_tuple, of_list = self._check(tuple(history)), self._check(history)
+        assert of_tuple == of_list, f"a tuple gave {of_tuple}, a list {of_list}"
 
     def test_refuses_a_metric_that_was_not_measured(self) -> None:
         """The metric it cannot do without is named when it is missing."""

@@ -14,14 +14,19 @@ from querist.errors import QueristError
 
 
 def run_suite(suite: Any) -> None:
-    """Call every `test_*` method of a suite.
+    """Call every `test_*` method of a suite, in the order they are written.
 
     Raises:
         AssertionError: the first thing that is not as the contract says.
     """
-    for name in dir(suite):
-        if name.startswith("test_"):
-            getattr(suite, name)()
+    for name in names_of_tests(suite):
+        getattr(suite, name)()
+
+
+def names_of_tests(suite: Any) -> list[str]:
+    """The names of a suite's tests, in the order they are written."""
+    written = [name for kind in reversed(type(suite).__mro__) for name in vars(kind)]
+    return [name for name in dict.fromkeys(written) if name.startswith("test_")]
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import torch here; the run has predicted with that very model), and reading all 
 
 from __future__ import annotations
 
+import fcntl
 import getpass
+import glob
 import importlib.metadata
 import json
 import logging
@@ -74,6 +76,7 @@ CHANGED_TAG = "querist.changed_params"
 MAX_METRICS = 1000
 _MAX_PARAMS = 100
 _REQUIRED = ("querist", "torch", "numpy", "scikit-learn", "safetensors", "skops", "pydantic")
+_SQLITE = "sqlite:///"
 _SCRIPT = Path(__file__).with_name("model_from_code.py")
 
 
@@ -84,8 +87,8 @@ class MlflowStore:
         self.uri = uri
         self._spool_id = spool_id
         self._database = urlsplit(uri).scheme not in ("http", "https", "databricks")
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if uri.startswith(_SQLITE):
+            _make_database(Path(uri.removeprefix(_SQLITE)))
         self._client = mlflow.MlflowClient(tracking_uri=uri)
 
     def open_run(self, start: Mapping[str, Any], *, time: float, run_id: str | None) -> Run:
@@ -244,8 +247,8 @@ class MlflowStore:
         """MLflow's own default is ./mlruns of whoever comes first; ours lies by the database."""
         if given:
             return Path(given)
-        if self.uri.startswith("sqlite:///"):
-            return Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+        if self.uri.startswith(_SQLITE):
+            return Path(self.uri.removeprefix(_SQLITE)).parent / "mlartifacts"
         return Path("mlartifacts")
 
     def _log_params(self, run: Run, params: Mapping[str, Any]) -> dict[str, str]:
@@ -281,6 +284,24 @@ class MlflowStore:
             token = page.token
             if not token:
                 return None
+
+
+def _make_database(path: Path) -> None:
+    """Make MLflow's tables in a new SQLite file, and only then put it in place.
+
+    MLflow makes them in 60 migrations, about a second. Two processes that begin at once, or one
+    that is killed meanwhile, leave a file that no version of MLflow opens again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists() and path.stat().st_size:
+            return
+        beside = path.with_name(path.name + ".new")
+        for rubbish in path.parent.glob(f"{glob.escape(beside.name)}*"):
+            rubbish.unlink()
+        mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{beside}")
+        os.replace(beside, path)
 
 
 def _save_model(

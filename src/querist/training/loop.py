@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from querist.pools.labeled import LabeledSet
 from querist.registry import register
 from querist.training.batches import Batches, batches_of
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
-from querist.training.optimizers import build_optimizer, build_scheduler
+from querist.training.optimizers import bare_step, build_optimizer, build_scheduler
 
 WEIGHTS = "weights.safetensors"
 TRAINING_STATE = "training_state.pt"
@@ -46,7 +47,7 @@ class DefaultLoop:
             else batches_of(job.validation, max(settings.batch_size, 1024), job.device, job.dtype)
         )
         while progress.epoch < job.epochs and not progress.stopped:
-            torch.manual_seed(job.epoch_seed(progress.epoch))
+            _seed(job.epoch_seed(progress.epoch), job.device)
             progress.steps += _train_epoch(module, progress, batches, job)
             if validation is not None:
                 progress.validation_loss = _validate(module, validation, job)
@@ -54,29 +55,40 @@ class DefaultLoop:
         return progress.report(module, job)
 
 
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed dropout and the like. `torch.manual_seed` takes 0.5 ms where there is no GPU."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def _train_epoch(
     module: torch.nn.Module, progress: _Progress, batches: Batches, job: TrainingJob
 ) -> int:
     module.train()
-    step, optimizer = job.train_step, progress.optimizer
-    wants_closure = isinstance(optimizer, torch.optim.LBFGS)
+    optimizer, train_step = progress.optimizer, job.train_step
+    parameters = list(module.parameters())
+    # A scheduler wraps the step to see that it is called, so it gets what it wrapped.
+    update = bare_step(optimizer) if progress.scheduler is None else optimizer.step
     losses: list[torch.Tensor] = []
-    for batch in batches.epoch(job.epoch_seed(progress.epoch)):
-        if wants_closure:
 
-            def closure(batch: Any = batch) -> torch.Tensor:
-                optimizer.zero_grad()
-                loss = step(module, batch)
-                loss.backward()  # type: ignore[no-untyped-call]
-                return loss
-
-            losses.append(optimizer.step(closure).detach())
-            continue
-        optimizer.zero_grad()
-        loss = step(module, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    def gradients(batch: Any) -> torch.Tensor:
+        for parameter in parameters:
+            parameter.grad = None
+        loss = train_step(module, batch)
+        loss.backward()
         losses.append(loss.detach())
+        return loss
+
+    if isinstance(optimizer, torch.optim.LBFGS):  # evaluates a batch as often as it likes
+        for batch in batches.epoch(job.epoch_seed(progress.epoch)):
+            optimizer.step(partial(gradients, batch))
+    else:
+        for batch in batches.epoch(job.epoch_seed(progress.epoch)):
+            gradients(batch)
+            with torch.no_grad():
+                update()
     # One look at the device per epoch, not per step.
     progress.train_loss = float(torch.stack(losses).mean())
     if not math.isfinite(progress.train_loss):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from querist.errors import ConfigurationError, UnknownNameError
@@ -86,6 +87,22 @@ def build_optimizer(
         return found(parameters, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"optimizer {name} refused its options: {error}") from error
+
+
+def bare_step(optimizer: Any) -> Callable[[], Any]:
+    """The optimizer's step without torch's wrappers around it, to be called under `no_grad`.
+
+    The wrappers (profiler range, hooks, graph breaks for torch.compile) cost as much as the step
+    itself of a small model. Where somebody hooked the optimizer, its own step is given.
+    """
+    cls = type(optimizer)
+    hooked = (
+        optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or optimizer.defaults.get("differentiable", False)
+        or not cls.__module__.startswith("torch.optim")
+    )
+    return optimizer.step if hooked else partial(inspect.unwrap(cls.step), optimizer)
 
 
 def build_scheduler(name: str, options: Mapping[str, Any], optimizer: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -31,10 +32,10 @@ def test_classes_become_int64() -> None:
 
 
 def test_the_wrong_task_is_refused() -> None:
-    with pytest.raises(StrategyError, match="f1 measures classification, .* task is regression"):
+    with pytest.raises(StrategyError, match=r"f1 measures classification, .* task is regression"):
         class_predictions(context(Task.REGRESSION, torch.ones(2), torch.ones(2)), "f1")
     whole = torch.zeros(2, dtype=torch.int64)
-    with pytest.raises(StrategyError, match="mae measures regression, .* task is classification"):
+    with pytest.raises(StrategyError, match=r"mae measures regression, .* task is classification"):
         number_predictions(context(Task.CLASSIFICATION, whole, whole), "mae")
 
 
@@ -61,7 +62,7 @@ def test_nothing_to_measure_on_is_refused(shape: tuple[int, ...]) -> None:
         ([[0], [1]], [[0], [1]], "targets"),
     ],
 )
-def test_what_is_no_class_is_refused(targets: list, predictions: list, what: str) -> None:
+def test_what_is_no_class_is_refused(targets: list[Any], predictions: list[Any], what: str) -> None:
     wrong = context(Task.CLASSIFICATION, torch.tensor(targets), torch.tensor(predictions))
     message = f"f1 needs {what} that are class indices \\(m,\\) from 0 to 2, not "
     with pytest.raises(StrategyError, match=message):

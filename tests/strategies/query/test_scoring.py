@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ def context_of(column: list[float], chunk_size: int = 3) -> QueryContext:
     chunk=st.integers(1, 25),
     shuffle=st.randoms(use_true_random=False),
 )
-def test_top_scores_are_those_of_a_full_sort(scores, n, chunk, shuffle) -> None:
+def test_top_scores_are_those_of_a_full_sort(
+    scores: list[int], n: int, chunk: int, shuffle: Random
+) -> None:
     """Few different scores, so that nearly everything is a tie; indices in any order."""
     indices = list(range(100, 100 + len(scores)))
     shuffle.shuffle(indices)

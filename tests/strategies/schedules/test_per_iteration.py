@@ -69,31 +69,31 @@ def test_hold_takes_the_last_key_that_was_reached(
 
 @pytest.mark.parametrize("key", [-2, "-2", "one", "1.0", 1.5, True, None, "", "１"])
 def test_keys_are_iterations(key: Any) -> None:
-    with pytest.raises(ConfigurationError, match="settings has iterations as keys, .* not"):
+    with pytest.raises(ConfigurationError, match=r"settings has iterations as keys, .* not"):
         PerIteration({key: {"batch_size": 8}})
 
 
 def test_an_iteration_stands_there_once() -> None:
-    with pytest.raises(ConfigurationError, match="iteration 3 twice, the second time as '3'"):
+    with pytest.raises(ConfigurationError, match=r"iteration 3 twice, the second time as '3'"):
         PerIteration({3: {"batch_size": 8}, "3": {"batch_size": 9}})
 
 
 def test_entries_are_mappings() -> None:
-    with pytest.raises(ConfigurationError, match="settings of iteration 3 is a mapping, not 8"):
+    with pytest.raises(ConfigurationError, match=r"settings of iteration 3 is a mapping, not 8"):
         PerIteration({3: 8})  # type: ignore[dict-item]
 
 
 def test_hold_without_anything_to_hold_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="hold has no effect when settings has only"):
+    with pytest.raises(ConfigurationError, match=r"hold has no effect when settings has only"):
         PerIteration({-1: {"batch_size": 8}}, hold=True)
 
 
 def test_hold_is_true_or_false() -> None:
-    with pytest.raises(ConfigurationError, match="hold is true or false, not 1"):
+    with pytest.raises(ConfigurationError, match=r"hold is true or false, not 1"):
         PerIteration({1: {}}, hold=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("settings", [{}, None, [1]])
 def test_settings_is_a_mapping_with_something_in_it(settings: Any) -> None:
-    with pytest.raises(ConfigurationError, match="settings is a mapping with at least one entry"):
+    with pytest.raises(ConfigurationError, match=r"settings is a mapping with at least one entry"):
         PerIteration(settings)

@@ -5,31 +5,28 @@ from typing import Any
 import pytest
 
 from querist.errors import ConfigurationError, ForbiddenImportError, UnknownNameError
-from querist.registry import register
 from querist.strategies.stopping.criteria import build_criteria
+from querist.strategies.stopping.label_budget import LabelBudget
 from querist.strategies.stopping.max_iterations import MaxIterations
-from querist.values import History, StopDecision
-
-
-@register("stop", "tests_never")
-class Never:
-    """Never stops; needs no options."""
-
-    def check(self, history: History) -> StopDecision:
-        return StopDecision(False, "never")
 
 
 def test_builds_in_order_with_options() -> None:
     first, second = build_criteria(
-        "any_of", [{"name": "max_iterations", "options": {"n": 3}}, {"name": "tests_never"}]
+        "any_of",
+        [
+            {"name": "max_iterations", "options": {"n": 3}},
+            {"name": "label_budget", "options": {"labels": 9}},
+        ],
     )
     assert isinstance(first, MaxIterations)
     assert first.n == 3
-    assert isinstance(second, Never)
+    assert isinstance(second, LabelBudget)
+    assert second.labels == 9
 
 
-def test_a_name_alone_is_enough() -> None:
-    assert isinstance(build_criteria("any_of", ["tests_never"])[0], Never)
+def test_a_name_alone_stands_for_a_criterion_without_options() -> None:
+    with pytest.raises(ConfigurationError, match="stop 'max_iterations' needs the option 'n'"):
+        build_criteria("any_of", ["max_iterations"])
 
 
 @pytest.mark.parametrize("criteria", [[], (), "max_iterations", {"name": "max_iterations"}, 3])

@@ -59,8 +59,8 @@ def test_the_reason_has_the_numbers() -> None:
 
 
 def test_an_absent_metric_is_refused_with_the_nearest() -> None:
-    with pytest.raises(StrategyError, match=r"no metric named 'f1_score': did you mean 'f1'"):
-        MetricThreshold("f1_score", ">", 0.5).check(history_of([0.5]))
+    with pytest.raises(StrategyError, match=r"no metric named 'f2': did you mean 'f1'"):
+        MetricThreshold("f2", ">", 0.5).check(history_of([0.5]))
 
 
 @pytest.mark.parametrize(

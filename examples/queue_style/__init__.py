@@ -1,0 +1,1 @@
+"""An experiment written for another active-learning loop, run unchanged."""
