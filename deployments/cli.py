@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def run(
             if run_id is not None:
                 checked_run_id(run_id)
             _refuse_taken(checked, run_id)
-            _drive(lambda flow: flow(checked, run_id), server, as_json, started)
+            _drive(lambda flow: flow(checked, run_id), server, as_json, started, whole=True)
 
 
 def _refuse_taken(experiment: Any, run_id: str | None) -> None:
@@ -108,6 +109,27 @@ def _refuse_taken(experiment: Any, run_id: str | None) -> None:
             f"run {chosen} exists already: `querist resume {chosen}` goes on with it, or choose "
             "another id"
         )
+
+
+def _run_comparison(
+    source: Path, content: dict[str, Any], run_id: str | None, as_json: bool, started: float
+) -> None:
+    with ServerIfNeeded() as server:
+        from querist.config.comparison import build_comparison
+        from querist.deployments.execute import execute
+        from querist.deployments.terminal import Watch, show_comparison
+        from querist.flows import comparison
+        from querist.runs.open import check_components
+
+        checked = build_comparison(content, source)
+        for variant in checked.variants:
+            check_components(checked.experiment(variant, checked.seeds[0]))
+        with Watch(err if as_json else out).shown():
+            result = execute(lambda: comparison(checked, run_id), server)
+        if as_json:
+            print(json.dumps(dataclasses.asdict(result)))
+        else:
+            show_comparison(out, result, time.monotonic() - started)
 
 
 @app.command()
@@ -129,11 +151,20 @@ def resume(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> N
                 server,
                 as_json,
                 started,
+                whole=False,
             )
 
 
-def _drive(call: Any, server: Any, as_json: bool, started: float) -> None:
-    """Run the active-learning flow and show what it did."""
+def _drive(call: Any, server: Any, as_json: bool, started: float, *, whole: bool) -> None:
+    """Run the active-learning flow and show what it did.
+
+    Args:
+        call: calls the flow that it is given.
+        server: a temporary Prefect server, if one was started.
+        as_json: print JSON.
+        started: when the command started.
+        whole: whether this command does all of the run.
+    """
     _import_path()
     from querist.deployments.execute import execute
     from querist.deployments.terminal import Watch, show_summary
@@ -146,7 +177,101 @@ def _drive(call: Any, server: Any, as_json: bool, started: float) -> None:
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": seconds}))
     else:
-        show_summary(out, summary, seconds, tracking=_tracking(Path(summary.folder)))
+        show_summary(out, summary, seconds, tracking=_tracking(Path(summary.folder)), whole=whole)
+
+
+@app.command()
+def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+    """List the runs, oldest first."""
+    with _mistakes():
+        from querist.runs.status import read_status
+        from querist.runs.open import list_runs
+
+        found = [read_status(reference) for reference in list_runs(root)]
+        if as_json:
+            print(json.dumps([dataclasses.asdict(status) for status in found]))
+            return
+        if not found:
+            out.print(f"no runs in {root}")
+            return
+        table = Table("run", "experiment", "state", "iterations", "labels", "metrics")
+        for s in found:
+            metrics = ", ".join(f"{k} {v:.3f}" for k, v in s.metrics.items())
+            row = (s.run_id, s.name, s.state, f"{s.iterations} of {s.max_iterations}")
+            table.add_row(*map(escape, (*row, str(s.labels), metrics)))
+        out.print(table)
+
+
+@app.command()
+def status(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+    """Tell where a run is: phases, labels, pending requests, tracking."""
+    with _mistakes():
+        from querist.runs.open import run_folder
+        from querist.runs.reference import RunReference
+        from querist.runs.status import read_status
+
+        run_folder(run_id, root)
+        found = read_status(RunReference(run_id=run_id, root=root))
+        if as_json:
+            print(json.dumps(dataclasses.asdict(found)))
+            return
+        table = Table(show_header=False, box=None, pad_edge=False)
+        for key, value in dataclasses.asdict(found).items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{k} {v:.4g}" for k, v in value.items())
+            table.add_row(key.replace("_", " "), escape(str("" if value is None else value)))
+        out.print(table, soft_wrap=True)
+
+
+@app.command()
+def sync(run_id: str, root: Root = DEFAULT_ROOT) -> None:
+    """Deliver what a run left for MLflow while the tracker was down."""
+    with _mistakes():
+        from querist.runs.open import run_folder
+        from querist.tracking.deliver import deliver
+
+        report = deliver(run_folder(run_id, root))
+        for problem in report.problems:
+            err.print(f"not delivered: {escape(problem)}", soft_wrap=True)
+        if report.error is not None:
+            err.print(f"[red]error:[/red] {escape(report.error)}", soft_wrap=True)
+            raise typer.Exit(1)
+        out.print(f"{report.delivered} events delivered, {report.pending} pending")
+
+
+@app.command()
+def components(
+    kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what a configuration can name, with its options."""
+    with _mistakes():
+        from querist.registry import components as registered
+
+        found = registered(kind)
+        if as_json:
+            rows = [
+                {"kind": c.kind, "name": c.name, "options": list(c.options), "summary": c.summary}
+                for c in found
+            ]
+            print(json.dumps(rows))
+            return
+        table = Table("kind", "name", "options", "what it is")
+        for c in found:
+            options = ", ".join(
+                name if p.default is p.empty else f"{name}={p.default!r}"
+                for name, p in c.options.items()
+            )
+            table.add_row(c.kind, escape(c.name), escape(options), escape(c.summary))
+        out.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of an experiment."""
+    from querist.config import Experiment
+
+    print(json.dumps(Experiment.model_json_schema(), indent=2))
 
 
 def _tracking(folder: Path) -> str | None:
@@ -165,7 +290,17 @@ def _import_path() -> None:
         sys.path.append(here)
 
 
+def _prefect_logging() -> None:
+    """All of Querist's log goes to the Prefect UI, and only warnings to the terminal.
+
+    Prefect reads these when it is imported, so they are set here and not where the flow starts.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "querist")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+
+
 def main() -> None:
     """Entry point of the `querist` command."""
     _import_path()
+    _prefect_logging()
     app()

@@ -113,7 +113,6 @@ def prefect_api(server: EmbeddedServer | None) -> Iterator[None]:
     from prefect.settings import (
         PREFECT_API_URL,
         PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
-        PREFECT_LOGGING_LEVEL,
         temporary_settings,
     )
 
@@ -122,7 +121,6 @@ def prefect_api(server: EmbeddedServer | None) -> Iterator[None]:
         {
             PREFECT_API_URL: server.api_url,
             PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
-            PREFECT_LOGGING_LEVEL: os.environ.get("PREFECT_LOGGING_LEVEL", "WARNING"),
         }
     ):
         yield

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from querist.flows.comparison import ComparisonResult
 from querist.phases.conclude import Summary
 from querist.progress import Progress as RunProgress
 from querist.progress import watched_by
@@ -104,7 +105,7 @@ def _duration(seconds: float) -> str:
 
 
 def show_summary(
-    console: Console, summary: Summary, seconds: float, *, tracking: str | None
+    console: Console, summary: Summary, seconds: float, *, tracking: str | None, whole: bool
 ) -> None:
     """Print what a run did, where the time went, and how to look at it.
 
@@ -113,6 +114,7 @@ def show_summary(
         summary: the run's summary.
         seconds: the command's own time.
         tracking: the MLflow tracking URI; None without tracking.
+        whole: whether the command did all of the run, so that the rest of its time is known.
     """
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("run", f"{summary.run_id} ({summary.stop_reason})")
@@ -122,14 +124,39 @@ def show_summary(
     initial = summary.labels - summary.labels_bought
     table.add_row("labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)")
     phases = ", ".join(f"{name} {_short(spent)}" for name, spent in summary.seconds.items())
-    rest = seconds - sum(summary.seconds.values())
-    table.add_row("time", f"{_short(seconds)}: {phases}, start-up and orchestration {_short(rest)}")
+    rest = f", all else {_short(seconds - sum(summary.seconds.values()))}" if whole else ""
+    table.add_row("time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}")
     table.add_row("folder", summary.folder)
     table.add_row("Prefect UI", "prefect server start   (then open the address that it prints)")
     if tracking is not None:
         table.add_row("MLflow UI", f"mlflow ui --backend-store-uri {tracking}")
     console.print()
     console.print(table, highlight=False, soft_wrap=True)
+
+
+def show_comparison(console: Console, result: ComparisonResult, seconds: float) -> None:
+    """Print the variants with their spread, and the labels that are saved."""
+    name = "F1" if result.metric == "f1" else result.metric
+    seeds = len(result.variants[0].curves)
+    table = Table("variant", f"{name} at the end", f"mean {name} over the iterations", "labels")
+    for v in result.variants:
+        ends = {curve[-1][0] for curve in v.curves}
+        table.add_row(
+            v.name,
+            f"{v.last:.3f} ± {v.last_spread:.3f}",
+            f"{v.average:.3f} ± {v.average_spread:.3f}",
+            ", ".join(map(str, sorted(ends))),
+        )
+    console.print()
+    console.print(f"{seeds} seeds, mean ± standard deviation")
+    console.print(table)
+    for saving in result.savings:
+        more = "saves" if saving.saved >= 0 else "costs"
+        console.print(
+            f"at {name} {saving.level:.3f}, {saving.variant} needs {saving.needed} labels, "
+            f"{result.baseline} {saving.baseline_needed}: {more} {abs(saving.saved)} labels"
+        )
+    console.print(f"figure: {result.folder}/comparison.png   ({_short(seconds)})", soft_wrap=True)
 
 
 def _short(seconds: float) -> str:

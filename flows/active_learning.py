@@ -12,7 +12,7 @@ from querist.config.driver import RunId
 from querist.errors import ConfigurationError
 from querist.flows.iteration import iteration
 from querist.flows.reports import ProgressReport, report_summary
-from querist.phases import decide
+from querist.phases import conclude, decide
 from querist.phases.conclude import Summary
 from querist.runs import Run, RunReference, close_run, create_run, open_run
 from querist.runs.tracking import track_end, track_start
@@ -63,6 +63,8 @@ def create_or_open(experiment: Experiment, run_id: str | None) -> Run:
 async def drive(run: Run) -> Summary:
     """Iterate until the run stops, then conclude it."""
     reference = run.reference
+    if run.ledger.fact("concluded") is not None:
+        return conclude(run)
     track_start(run)
     delivery = Delivery(reference.folder) if run.experiment.tracking.enabled else None
     if delivery is not None:
@@ -72,8 +74,9 @@ async def drive(run: Run) -> Summary:
             await iterate(run, progress)
         summary = await tasks.conclude(reference)
         await report_summary(run, summary)
-    except BaseException:
-        track_end(run, "FAILED")
+    except BaseException as error:
+        stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        track_end(run, "KILLED" if stopped else "FAILED")
         raise
     finally:
         if delivery is not None:

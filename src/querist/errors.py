@@ -79,7 +79,13 @@ class RunExistsError(RunError):
 
 
 class RunLockedError(RunError):
-    """Another process is working on the run."""
+    """Another process is working on the run; `holder` says which."""
+
+    def __init__(self, run_id: str, holder: str) -> None:
+        self.holder = holder
+        super().__init__(
+            f"run {run_id} is being worked on by {holder}: wait for it, or stop that process"
+        )
 
 
 class CheckpointError(RunError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, UnknownNameError
@@ -136,13 +136,13 @@ def build_experiment(content: Mapping[str, Any], source: str = "the experiment")
         raise ConfigurationError(f"{source}: {explain(error)}") from error
 
 
-def explain(error: ValidationError) -> str:
-    """The first error of a failed validation, with its place, in one line."""
+def explain(error: ValidationError, model: type[BaseModel] = Experiment) -> str:
+    """The first error of a failed validation of `model`, with its place, in one line."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     cause = first.get("ctx", {}).get("error")
     if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"][:-1])
+        known = _known_keys(model, first["loc"][:-1])
         message = str(UnknownNameError("key", str(first["loc"][-1]), known)).strip("'")
         return f"{place}: {message}" if len(first["loc"]) > 1 else message
     message = str(cause) if cause is not None else first["msg"]
@@ -152,9 +152,9 @@ def explain(error: ValidationError) -> str:
     return f"{place}: {message}{given}{rest}" if place else f"{message}{rest}"
 
 
-def _known_keys(place: Sequence[int | str]) -> list[str]:
-    """The keys that the group at `place` has."""
-    schema: Any = Experiment.model_json_schema()
+def _known_keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """The keys that the group at `place` of `model` has."""
+    schema: Any = model.model_json_schema()
     definitions = schema["$defs"]
 
     def resolve(node: Any) -> Any:

@@ -52,7 +52,12 @@ class Summary:
 
 
 def conclude(run: Run) -> Summary:
-    """Draw the figures, hand the final model to the tracker, and sum the run up."""
+    """Draw the figures, hand the final model to the tracker, and sum the run up.
+
+    A run that was concluded before stays as it is.
+    """
+    if run.ledger.fact("concluded") is not None:
+        return read_summary(run.reference.folder)
     last = run.ledger.next_iteration() - 1
     champion = run.ledger.champion()
     yields = last if champion is None else champion
@@ -70,6 +75,11 @@ def conclude(run: Run) -> Summary:
     run.ledger.set_fact("concluded", "1")
     _log.info("the run ended: %s", summary.stop_reason)
     return summary
+
+
+def read_summary(folder: Path) -> Summary:
+    """The summary of a run that was concluded."""
+    return Summary(**json.loads((folder / SUMMARY_FILE).read_bytes()))
 
 
 def main_metric(run: Run) -> str | None:

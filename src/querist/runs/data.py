@@ -26,6 +26,7 @@ from querist.runs.append_data import FINGERPRINT, AppendData, check_append_style
 from querist.storage.plain import from_bytes, to_bytes
 from querist.values import Label, LabelValue, Task
 
+INITIAL_LABELS = "initial_labels"
 _log = logging.getLogger(__name__)
 
 
@@ -292,3 +293,4 @@ def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger
     """Write the split, the initial labels and the fingerprint of a new run."""
     ledger.record_start(data.subsets, labels, time.time())
     ledger.set_fact(FINGERPRINT, data.fingerprint)
+    ledger.set_fact(INITIAL_LABELS, str(len(data.labeled(ledger))))

@@ -15,11 +15,15 @@ from querist.storage.atomic import storage_errors
 class RunLock:
     """Holds `run.lock` in a run's folder.
 
+    Args:
+        folder: the run's folder.
+        probe: only find out whether it is free; the holder's name is not written.
+
     Raises:
         RunLockedError: another process holds it; the message names its pid and host.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, probe: bool = False) -> None:
         path = folder / "run.lock"
         with storage_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -28,20 +32,24 @@ class RunLock:
         except BlockingIOError:
             holder = os.read(self._descriptor, 1000).decode(errors="replace")
             os.close(self._descriptor)
-            raise RunLockedError(
-                f"run {folder.name} is being worked on by {_describe(holder)}: wait for it, or stop "
-                "that process"
-            ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(
-            self._descriptor,
-            json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(),
-            0,
-        )
+            raise RunLockedError(folder.name, _describe(holder)) from None
+        if not probe:
+            os.ftruncate(self._descriptor, 0)
+            content = {"pid": os.getpid(), "host": socket.gethostname()}
+            os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
 
     def release(self) -> None:
         """Let others work on the run."""
         os.close(self._descriptor)
+
+
+def lock_holder(folder: Path) -> str | None:
+    """Who works on the run in `folder`, in words; None when nobody does."""
+    try:
+        RunLock(folder, probe=True).release()
+    except RunLockedError as error:
+        return error.holder
+    return None
 
 
 def _describe(holder: str) -> str:

@@ -58,6 +58,15 @@ def write_metrology(folder: Path, records: Mapping[int, tuple[int, Mapping[str, 
         write_file(folder / "f1_metrology.json", json.dumps(of_f1, indent=1).encode())
 
 
+def read_metrology(folder: Path) -> list[dict[str, Any]]:
+    """The records of `metrology.json`; none where nothing was measured."""
+    path = folder / "metrology.json"
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = json.loads(path.read_bytes())
+    return records
+
+
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     """JSON has no NaN: a value that is not finite is null."""
     return {key: value if math.isfinite(value) else None for key, value in values.items()}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 
-from querist.errors import ConfigurationError
-from querist.strategies.options import one_of
+from querist.errors import ConfigurationError, UnknownNameError
 
 HIGHER_IS_BETTER = frozenset({"f1", "accuracy", "precision", "recall", "r2"})
 LOWER_IS_BETTER = frozenset({"mse", "mae", "loss", "train_loss"})
@@ -25,7 +24,9 @@ def direction_of(metric: str, direction: str = "auto") -> Direction:
     Raises:
         ConfigurationError: `direction` is none, or `auto` and the metric is not a known one.
     """
-    if one_of("direction", direction, ("auto", "max", "min")) != "auto":
+    if direction not in ("auto", "max", "min"):
+        raise UnknownNameError("direction", str(direction), ("auto", "max", "min"))
+    if direction != "auto":
         return Direction(direction)
     if metric in HIGHER_IS_BETTER:
         return Direction.MAX

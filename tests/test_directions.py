@@ -6,7 +6,7 @@ import pytest
 
 from querist.errors import ConfigurationError, UnknownNameError
 from querist.registry import components
-from querist.strategies.metrology.directions import (
+from querist.directions import (
     HIGHER_IS_BETTER,
     LOWER_IS_BETTER,
     Direction,

@@ -1,0 +1,91 @@
+"""Where a run is, read from its folder without opening it: it may be going on elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from querist.config.load import load_experiment
+from querist.ledger import Ledger
+from querist.runs.data import INITIAL_LABELS
+from querist.runs.lock import lock_holder
+from querist.runs.open import EXPERIMENT_FILE, LEDGER_FILE
+from querist.runs.reference import RunReference
+from querist.tracking.progress import read_progress
+from querist.tracking.spool import SPOOL_FILE, TrackingSpool
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run is.
+
+    Attributes:
+        run_id: the run.
+        name: the experiment's name.
+        state: `running (process ... on host ...)`, `finished`, or `stopped`.
+        stop_reason: why it finished; None before.
+        iterations: committed iterations.
+        max_iterations: at most so many.
+        phases_done: phases of the iteration that is not committed yet.
+        labels: labels that are durable, the initial ones included.
+        labels_bought: without the initial ones.
+        label_cost: what they cost.
+        pending_requests: labels that were asked for and have not come.
+        metrics: the newest metrology.
+        tracking_pending: events that MLflow has not got yet.
+        tracking_error: why not; None while delivery works.
+        mlflow_run_id: the run in MLflow.
+        folder: where everything is.
+    """
+
+    run_id: str
+    name: str
+    state: str
+    stop_reason: str | None
+    iterations: int
+    max_iterations: int
+    phases_done: str
+    labels: int
+    labels_bought: int
+    label_cost: float
+    pending_requests: int
+    metrics: Mapping[str, float]
+    tracking_pending: int
+    tracking_error: str | None
+    mlflow_run_id: str | None
+    folder: str
+
+
+def read_status(reference: RunReference) -> RunStatus:
+    """Where the run behind `reference` is."""
+    folder = reference.folder.absolute()
+    experiment = load_experiment(folder / EXPERIMENT_FILE)
+    ledger = Ledger(folder / LEDGER_FILE)
+    try:
+        done = ledger.next_iteration()
+        metrics = ledger.metrology()
+        bought, cost = ledger.labels_spent()
+        holder = lock_holder(folder)
+        concluded = ledger.fact("concluded") is not None
+        tracking = read_progress(folder)
+        spooled = (folder / SPOOL_FILE).exists()
+        return RunStatus(
+            run_id=reference.run_id,
+            name=experiment.name,
+            state=f"running ({holder})" if holder else "finished" if concluded else "stopped",
+            stop_reason=ledger.fact("stop_reason"),
+            iterations=done,
+            max_iterations=experiment.driver.max_active_learning_steps,
+            phases_done=", ".join(sorted(ledger.done_phases(done))),
+            labels=int(ledger.fact(INITIAL_LABELS) or 0) + bought,
+            labels_bought=bought,
+            label_cost=cost,
+            pending_requests=len(ledger.open_requests()),
+            metrics=metrics[max(metrics)] if metrics else {},
+            tracking_pending=len(TrackingSpool(folder).events(tracking.seq)) if spooled else 0,
+            tracking_error=tracking.error,
+            mlflow_run_id=tracking.mlflow_run_id,
+            folder=str(folder),
+        )
+    finally:
+        ledger.close()
