@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from querist.deployments.embedded_server import ServerIfNeeded
+from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
 from querist.errors import (
     ConfigurationError,
     DataError,
@@ -79,23 +79,24 @@ def run(
 ) -> None:
     """Run an experiment, or a comparison of several."""
     started = time.monotonic()
-    with _mistakes():
-        from querist.config.load import apply_overrides, read_yaml
+    if not experiment.is_file():
+        err.print(f"[red]error:[/red] there is no file {escape(str(experiment))}", soft_wrap=True)
+        raise typer.Exit(2)
+    # The server takes seconds to start: it starts while everything else is imported and checked.
+    with _mistakes(), ServerIfNeeded() as server:
+        from querist.config.load import apply_overrides, build_experiment, read_yaml
+        from querist.runs.open import check_components, checked_run_id
 
         content = apply_overrides(read_yaml(experiment), overrides or [])
+        if run_id is not None:
+            checked_run_id(run_id)
         if "comparison" in content:
-            _run_comparison(experiment, content, run_id, as_json, started)
+            _run_comparison(experiment, content, run_id, server, as_json, started)
             return
-        with ServerIfNeeded() as server:
-            from querist.config.load import build_experiment
-            from querist.runs.open import check_components, checked_run_id
-
-            checked = build_experiment(content, str(experiment))
-            check_components(checked)
-            if run_id is not None:
-                checked_run_id(run_id)
-            _refuse_taken(checked, run_id)
-            _drive(lambda flow: flow(checked, run_id), server, as_json, started, whole=True)
+        checked = build_experiment(content, str(experiment))
+        check_components(checked)
+        _refuse_taken(checked, run_id)
+        _drive(lambda flow: flow(checked, run_id), server, as_json, started, whole=True)
 
 
 def _refuse_taken(experiment: Any, run_id: str | None) -> None:
@@ -112,24 +113,28 @@ def _refuse_taken(experiment: Any, run_id: str | None) -> None:
 
 
 def _run_comparison(
-    source: Path, content: dict[str, Any], run_id: str | None, as_json: bool, started: float
+    source: Path,
+    content: dict[str, Any],
+    run_id: str | None,
+    server: EmbeddedServer | None,
+    as_json: bool,
+    started: float,
 ) -> None:
-    with ServerIfNeeded() as server:
-        from querist.config.comparison import build_comparison
-        from querist.deployments.execute import execute
-        from querist.deployments.terminal import Watch, show_comparison
-        from querist.flows import comparison
-        from querist.runs.open import check_components
+    from querist.config.comparison import build_comparison
+    from querist.deployments.execute import execute
+    from querist.deployments.terminal import Watch, show_comparison
+    from querist.flows import comparison
+    from querist.runs.open import check_components
 
-        checked = build_comparison(content, source)
-        for variant in checked.variants:
-            check_components(checked.experiment(variant, checked.seeds[0]))
-        with Watch(err if as_json else out).shown():
-            result = execute(lambda: comparison(checked, run_id), server)
-        if as_json:
-            print(json.dumps(dataclasses.asdict(result)))
-        else:
-            show_comparison(out, result, time.monotonic() - started)
+    checked = build_comparison(content, source)
+    for variant in checked.variants:
+        check_components(checked.experiment(variant, checked.seeds[0]))
+    with Watch(err if as_json else out).shown():
+        result = execute(lambda: comparison(checked, run_id), server)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(result)))
+    else:
+        show_comparison(out, result, time.monotonic() - started)
 
 
 @app.command()
@@ -155,7 +160,7 @@ def resume(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> N
             )
 
 
-def _drive(call: Any, server: Any, as_json: bool, started: float, *, whole: bool) -> None:
+def _drive(call: Any, server: EmbeddedServer | None, as_json: bool, started: float, *, whole: bool) -> None:
     """Run the active-learning flow and show what it did.
 
     Args:

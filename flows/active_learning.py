@@ -16,6 +16,7 @@ from querist.phases import conclude, decide
 from querist.phases.conclude import Summary
 from querist.runs import Run, RunReference, close_run, create_run, open_run
 from querist.runs.tracking import track_end, track_start
+from querist.tasks.train import training_ahead
 from querist.tracking.delivery import Delivery
 
 
@@ -23,6 +24,7 @@ from querist.tracking.delivery import Delivery
     name="active_learning",
     description="Train, measure, query and label, again and again, until a stop criterion is met.",
     flow_run_name="{experiment.name}",
+    persist_result=False,
 )
 async def active_learning(experiment: Experiment, run_id: RunId | None = None) -> Summary:
     """Run an experiment; with the id of a run that exists, go on with that run.
@@ -70,7 +72,7 @@ async def drive(run: Run) -> Summary:
     if delivery is not None:
         delivery.start()
     try:
-        async with ProgressReport(run) as progress:
+        async with ProgressReport(run) as progress, training_ahead(reference):
             await iterate(run, progress)
         summary = await tasks.conclude(reference)
         await report_summary(run, summary)
@@ -92,8 +94,8 @@ async def iterate(run: Run, progress: ProgressReport) -> None:
         return
     while True:
         labels = len(run.labeled(step))
-        await iteration(run.reference, step, run.experiment.name, labels)
+        decision = await iteration(run.reference, step, run.experiment.name, labels)
         progress.update(step)
-        if decide(run, step).stop:
+        if decision.stop:
             return
         step += 1

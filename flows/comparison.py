@@ -48,6 +48,7 @@ class ComparisonResult:
     name="comparison",
     description="Run variants of an experiment over several seeds and compare their curves.",
     flow_run_name="{comparison.name}",
+    persist_result=False,
 )
 async def comparison(
     comparison: Comparison, comparison_id: RunId | None = None

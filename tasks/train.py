@@ -1,20 +1,79 @@
-"""The train task."""
+"""The training task, and training that starts while Prefect writes down the iteration before.
+
+Between the commit of an iteration and the training task of the next one lie a dozen calls to the
+Prefect API. It is decided by then that the next iteration comes and all of its labels are durable,
+so its training starts at once and the task waits for it. The ledger has the real times.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import task
 
 from querist import phases
 from querist.runs import RunReference, open_run
 from querist.tasks.settings import TASK_SETTINGS
+from querist.training.job import TrainingReport
+from querist.values import Phase
 
 
-@task(name="train", description="Train the learner on all labels so far.", task_run_name="train · iteration {iteration}", **TASK_SETTINGS)
+@dataclass
+class _Ahead:
+    """A training that was started before its task, in the context of the run's own flow."""
+
+    context: contextvars.Context
+    iteration: int = -1
+    training: asyncio.Task[TrainingReport | None] | None = None
+
+
+_ahead: dict[Path, _Ahead] = {}
+
+
+@asynccontextmanager
+async def training_ahead(run: RunReference) -> AsyncIterator[None]:
+    """Inside, `start_training` starts trainings of `run`; at the end none is left behind."""
+    _ahead[run.folder] = _Ahead(contextvars.copy_context())
+    try:
+        yield
+    finally:
+        left = _ahead.pop(run.folder).training
+        if left is not None:
+            await asyncio.wait([left])
+            left.exception()
+
+
+def start_training(run: RunReference, iteration: int) -> None:
+    """Start the training of `iteration`, if the run trains; its task will wait for it."""
+    ahead = _ahead.get(run.folder)
+    opened = open_run(run)
+    if ahead is None or Phase.TRAIN not in phases.pending_phases(opened, iteration):
+        return
+    ahead.iteration = iteration
+    ahead.training = asyncio.create_task(
+        asyncio.to_thread(phases.train, opened, iteration), context=ahead.context
+    )
+
+
+@task(
+    name="train",
+    description="Train the learner on all labels so far.",
+    task_run_name="train · iteration {iteration}",
+    **TASK_SETTINGS,
+)
 async def train(run: RunReference, iteration: int) -> dict[str, float | int | None]:
     """Fit the learner; returns epochs, steps and loss."""
-    report = await asyncio.to_thread(phases.train, open_run(run), iteration)
+    ahead = _ahead.get(run.folder)
+    if ahead is not None and ahead.training is not None and ahead.iteration == iteration:
+        started, ahead.training = ahead.training, None
+        report = await started
+    else:
+        report = await asyncio.to_thread(phases.train, open_run(run), iteration)
     if report is None:
         return {}
     return {"epochs": report.epochs, "steps": report.steps, "train_loss": report.train_loss}
