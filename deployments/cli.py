@@ -121,16 +121,18 @@ def _run_comparison(
     started: float,
 ) -> None:
     from querist.config.comparison import build_comparison
-    from querist.deployments.execute import execute
-    from querist.deployments.terminal import Watch, show_comparison
-    from querist.flows import comparison
+    from querist.deployments.execute import execute, own_host
     from querist.runs.open import check_components
 
     checked = build_comparison(content, source)
     for variant in checked.variants:
         check_components(checked.experiment(variant, checked.seeds[0]))
-    with Watch(err if as_json else out).shown():
-        result = execute(lambda: comparison(checked, run_id), server)
+    with own_host():
+        from querist.deployments.terminal import Watch, show_comparison
+        from querist.flows import comparison
+
+        with Watch(err if as_json else out).shown():
+            result = execute(lambda: comparison(checked, run_id), server)
     if as_json:
         print(json.dumps(dataclasses.asdict(result)))
     else:
@@ -170,14 +172,14 @@ def _drive(call: Any, server: EmbeddedServer | None, as_json: bool, started: flo
         started: when the command started.
         whole: whether this command does all of the run.
     """
-    _import_path()
-    from querist.deployments.execute import execute
-    from querist.deployments.terminal import Watch, show_summary
-    from querist.flows import active_learning
+    from querist.deployments.execute import execute, own_host
 
-    console = err if as_json else out
-    with Watch(console).shown():
-        summary = execute(lambda: call(active_learning), server)
+    with own_host():
+        from querist.deployments.terminal import Watch, show_summary
+        from querist.flows import active_learning
+
+        with Watch(err if as_json else out).shown():
+            summary = execute(lambda: call(active_learning), server)
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": seconds}))

@@ -116,7 +116,6 @@ def prefect_api(server: EmbeddedServer | None) -> Iterator[None]:
         temporary_settings,
     )
 
-    _import_what_training_needs()
     server.wait()
     with temporary_settings(
         {
@@ -125,11 +124,6 @@ def prefect_api(server: EmbeddedServer | None) -> Iterator[None]:
         }
     ):
         yield
-
-
-def _import_what_training_needs() -> None:
-    """Torch's optimizers import these 1.3 s at their first use: do it while the server starts."""
-    import torch._dynamo  # noqa: F401
 
 
 class ServerIfNeeded:

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from querist.deployments.embedded_server import EmbeddedServer, prefect_api
+from querist.runs.host import ForkedHost, hosted_by
 
 T = TypeVar("T")
 
 
 def execute(start: Callable[[], Awaitable[T]], server: EmbeddedServer | None) -> T:
     """Run what `start` gives, and wait until Prefect has heard all of it."""
-    with prefect_api(server):
+    with prefect_api(server), _errors_told_once():
         return _run(_and_report(start))
+
+
+@contextmanager
+def own_host() -> Iterator[None]:
+    """Runs inside are carried out in a process of their own, where this system can fork.
+
+    To be entered before Prefect is imported and before there are threads.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    host = ForkedHost()
+    try:
+        with hosted_by(host):
+            yield
+    finally:
+        host.stop()
 
 
 async def _and_report(start: Callable[[], Awaitable[T]]) -> T:
@@ -29,6 +49,29 @@ async def _and_report(start: Callable[[], Awaitable[T]]) -> T:
         for flushed in (EventsWorker.drain_all(timeout=30), APILogHandler.aflush()):
             if flushed is not None:
                 await flushed
+
+
+@contextmanager
+def _errors_told_once() -> Iterator[None]:
+    """Keep Prefect's engines off the terminal inside; the Prefect UI gets all that they say.
+
+    An error goes through every engine between the step and us, each would print its traceback, and
+    the command says what went wrong at its end.
+    """
+    handlers = logging.getLogger().handlers
+    for handler in handlers:
+        handler.addFilter(_for_people)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_for_people)
+
+
+def _for_people(record: logging.LogRecord) -> bool:
+    engines = record.module in ("flow_engine", "task_engine") and record.name.startswith("prefect")
+    draining = record.name == "EventsWorker" and record.levelno <= logging.WARNING
+    return not engines and not draining
 
 
 def _run(main: Awaitable[T]) -> T:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prefect import flow
 
 from querist import tasks
-from querist.phases import commit_iteration, decide, pending_phases
-from querist.runs import RunReference, open_run
-from querist.tasks.train import start_training
-from querist.values import Phase, StopDecision
+from querist.phases.finish import IterationEnd, finish_iteration
+from querist.phases.plan import pending_phases
+from querist.runs import RunReference
+from querist.runs.host import current_host
+from querist.tasks.train import start_training, training_started
+from querist.values import Phase
 
 TASKS = {
     Phase.TRAIN: tasks.train,
@@ -27,7 +27,7 @@ TASKS = {
     validate_parameters=False,
     persist_result=False,
 )
-async def iteration(run: RunReference, iteration: int, name: str, labels: int) -> StopDecision:
+async def iteration(run: RunReference, iteration: int, name: str, labels: int) -> IterationEnd:
     """Do what `iteration` still has before it, commit it, and say whether the run goes on.
 
     Args:
@@ -36,11 +36,12 @@ async def iteration(run: RunReference, iteration: int, name: str, labels: int) -
         name: the experiment's name, for people.
         labels: labeled samples at the start of the iteration, for people.
     """
-    opened = open_run(run)
-    for phase in await asyncio.to_thread(pending_phases, opened, iteration):
+    host = current_host()
+    if training_started(run, iteration):
+        await tasks.train(run, iteration)  # when it is over, the plan leaves it out
+    for phase in await host.call(run, pending_phases, iteration):
         await TASKS[phase](run, iteration)
-    await asyncio.to_thread(commit_iteration, opened, iteration)
-    decision = decide(opened, iteration)
-    if not decision.stop:
+    end: IterationEnd = await host.call(run, finish_iteration, iteration)
+    if not end.stop and Phase.TRAIN in await host.call(run, pending_phases, iteration + 1):
         start_training(run, iteration + 1)
-    return decision
+    return end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from types import TracebackType
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
+from querist.config import Experiment
 from querist.phases.conclude import Summary
-from querist.runs import Run
+from querist.runs.records import read_metrology
 
 SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -23,15 +25,16 @@ SECONDS_BETWEEN_UPDATES = 2.0
 class ProgressReport:
     """A progress artifact, updated in the background at a bounded rate."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, experiment: Experiment) -> None:
+        self._name = experiment.name
+        self._steps = experiment.driver.max_active_learning_steps
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._pending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> ProgressReport:
         self._artifact = await acreate_progress_artifact(
-            progress=0.0, description=f"{self._run.experiment.name}: iterations done"
+            progress=0.0, description=f"{self._name}: iterations done"
         )
         return self
 
@@ -42,8 +45,7 @@ class ProgressReport:
         if busy or now - self._updated < SECONDS_BETWEEN_UPDATES:
             return
         self._updated = now
-        steps = self._run.experiment.driver.max_active_learning_steps
-        self._pending = asyncio.create_task(self._send(100 * (iteration + 1) / steps))
+        self._pending = asyncio.create_task(self._send(100 * (iteration + 1) / self._steps))
 
     async def _send(self, percent: float) -> None:
         assert self._artifact is not None
@@ -61,31 +63,30 @@ class ProgressReport:
             await self._send(100.0)
 
 
-async def report_summary(run: Run, summary: Summary) -> None:
+async def report_summary(name: str, summary: Summary) -> None:
     """The learning curve as a table, and the summary as text."""
-    labels = run.ledger.metrology_labels()
     rows = [
-        {"iteration": i, "labels": labels[i], **{k: round(v, 4) for k, v in values.items()}}
-        for i, values in run.ledger.metrology().items()
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in r.items()}
+        for r in read_metrology(Path(summary.folder))
     ]
     key = "".join(c if c.isalnum() else "-" for c in summary.run_id.lower())
     if rows:
         await acreate_table_artifact(
             table=rows,
             key=f"learning-curve-{key}",
-            description=f"Learning curve of {run.experiment.name}, run {summary.run_id}",
+            description=f"Learning curve of {name}, run {summary.run_id}",
         )
     await acreate_markdown_artifact(
-        markdown=summary_markdown(run, summary),
+        markdown=summary_markdown(name, summary),
         key=f"summary-{key}",
-        description=f"Summary of {run.experiment.name}, run {summary.run_id}",
+        description=f"Summary of {name}, run {summary.run_id}",
     )
 
 
-def summary_markdown(run: Run, summary: Summary) -> str:
+def summary_markdown(name: str, summary: Summary) -> str:
     """The summary in Markdown."""
     lines = [
-        f"## {run.experiment.name}, run {summary.run_id}",
+        f"## {name}, run {summary.run_id}",
         f"- stopped: {summary.stop_reason}",
         f"- iterations: {summary.iterations}",
         f"- labels: {summary.labels} ({summary.labels_bought} bought)",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prefect import task
 
 from querist import phases
 from querist.phases.conclude import Summary
-from querist.runs import RunReference, open_run
+from querist.runs import RunReference
+from querist.runs.host import current_host
 from querist.tasks.settings import TASK_SETTINGS
 
 
@@ -20,4 +19,5 @@ from querist.tasks.settings import TASK_SETTINGS
 )
 async def conclude(run: RunReference) -> Summary:
     """End the run; returns its summary."""
-    return await asyncio.to_thread(phases.conclude, open_run(run))
+    summary: Summary = await current_host().call(run, phases.conclude)
+    return summary

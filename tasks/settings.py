@@ -2,7 +2,8 @@
 
 Nothing is cached or persisted by Prefect: durability is the run's. A task receives a reference and
 an iteration, never a model or data. Tasks are async, because a synchronous task in an async flow
-makes a client of its own (18 ms of loading TLS certificates); the step itself runs in a thread.
+makes a client of its own (18 ms of loading TLS certificates); the step itself runs in the
+run's host.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 
 from querist import phases
-from querist.runs import RunReference, open_run
+from querist.runs import RunReference
+from querist.runs.host import current_host
 from querist.tasks.settings import TASK_SETTINGS
-from querist.training.job import TrainingReport
-from querist.values import Phase
 
 
 @dataclass
@@ -29,7 +29,7 @@ class _Ahead:
 
     context: contextvars.Context
     iteration: int = -1
-    training: asyncio.Task[TrainingReport | None] | None = None
+    training: asyncio.Task[dict[str, Any]] | None = None
 
 
 _ahead: dict[Path, _Ahead] = {}
@@ -49,15 +49,22 @@ async def training_ahead(run: RunReference) -> AsyncIterator[None]:
 
 
 def start_training(run: RunReference, iteration: int) -> None:
-    """Start the training of `iteration`, if the run trains; its task will wait for it."""
+    """Start the training of `iteration`; its task will wait for it."""
     ahead = _ahead.get(run.folder)
-    opened = open_run(run)
-    if ahead is None or Phase.TRAIN not in phases.pending_phases(opened, iteration):
-        return
-    ahead.iteration = iteration
-    ahead.training = asyncio.create_task(
-        asyncio.to_thread(phases.train, opened, iteration), context=ahead.context
-    )
+    if ahead is not None:
+        ahead.iteration = iteration
+        ahead.training = asyncio.create_task(_train(run, iteration), context=ahead.context)
+
+
+async def _train(run: RunReference, iteration: int) -> dict[str, Any]:
+    done: dict[str, Any] = await current_host().call(run, phases.train, iteration)
+    return done
+
+
+def training_started(run: RunReference, iteration: int) -> bool:
+    """Whether the training of `iteration` was started, and no task has taken it over yet."""
+    ahead = _ahead.get(run.folder)
+    return ahead is not None and ahead.training is not None and ahead.iteration == iteration
 
 
 @task(
@@ -66,14 +73,10 @@ def start_training(run: RunReference, iteration: int) -> None:
     task_run_name="train · iteration {iteration}",
     **TASK_SETTINGS,
 )
-async def train(run: RunReference, iteration: int) -> dict[str, float | int | None]:
-    """Fit the learner; returns epochs, steps and loss."""
+async def train(run: RunReference, iteration: int) -> dict[str, Any]:
+    """Fit the learner; returns labels, epochs, steps and losses."""
     ahead = _ahead.get(run.folder)
     if ahead is not None and ahead.training is not None and ahead.iteration == iteration:
         started, ahead.training = ahead.training, None
-        report = await started
-    else:
-        report = await asyncio.to_thread(phases.train, open_run(run), iteration)
-    if report is None:
-        return {}
-    return {"epochs": report.epochs, "steps": report.steps, "train_loss": report.train_loss}
+        return await started
+    return await _train(run, iteration)

@@ -22,10 +22,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class QueristError(Exception):
     """The base of every error that Querist raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[QueristError], args: tuple[Any, ...], state: dict[str, Any]) -> QueristError:
+    """An error that came from another process, without calling its constructor again."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigurationError(QueristError, ValueError):

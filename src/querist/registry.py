@@ -11,6 +11,7 @@ import importlib
 import inspect
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -71,6 +72,8 @@ class Registered:
 
 _components: dict[str, dict[str, Registered]] = {kind: {} for kind in KINDS}
 _discovered = False
+_discovering = False
+_discovery = threading.RLock()
 
 
 def register(kind: str, name: str) -> Callable[[F], F]:
@@ -104,17 +107,42 @@ def _check_kind(kind: str) -> None:
 
 
 def _discover() -> None:
-    """Import the built-ins and the plug-ins of installed packages, once."""
-    global _discovered
-    if _discovered:
-        return
-    _discovered = True
-    for module in _BUILT_IN_MODULES:
-        importlib.import_module(module)
-    for kind in KINDS:
-        for point in entry_points(group=f"querist.{kind}"):
-            if point.name not in _components[kind]:
-                _components[kind][point.name] = Registered(kind, point.name, point.load())
+    """Import the built-ins and the plug-ins of installed packages, once; again after a failure.
+
+    Raises:
+        ConfigurationError: a plug-in cannot be imported.
+    """
+    global _discovered, _discovering
+    with _discovery:
+        if _discovered or _discovering:  # the second: what is being imported asks for a component
+            return
+        _discovering = True
+        try:
+            for module in _BUILT_IN_MODULES:
+                importlib.import_module(module)
+            for kind in KINDS:
+                _load_entry_points(kind)
+            _discovered = True
+        finally:
+            _discovering = False
+
+
+def _load_entry_points(kind: str) -> None:
+    for point in entry_points(group=f"querist.{kind}"):
+        if point.name in _components[kind]:
+            continue
+        try:
+            found = point.load()
+        except Exception as error:
+            raise ConfigurationError(
+                f"the plug-in {point.name!r} ({point.value}) cannot be imported, "
+                f"{_in_words(error)}: repair it, or uninstall its package"
+            ) from error
+        _components[kind][point.name] = Registered(kind, point.name, found)
+
+
+def _in_words(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def components(kind: str | None = None) -> list[Registered]:
@@ -177,6 +205,10 @@ def import_object(path: str) -> Any:
         raise ConfigurationError(
             f"{path!r} cannot be imported, {error}: run from the folder that holds "
             f"{module_name.partition('.')[0]!r}, or install it"
+        ) from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"{path!r} cannot be imported, {_in_words(error)}: repair {module_name!r}"
         ) from error
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
@@ -243,7 +275,7 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     check_options(kind, name, options)
     try:
         return find(kind, name)(**options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, ConfigurationError):
             raise
         raise ConfigurationError(f"{kind} {name!r} refused its options: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -41,7 +41,9 @@ class InitialConfig(Group):
     count: int | None = Field(default=None, ge=1)
     """Number of samples, drawn at random."""
 
-    indices: tuple[int, ...] | None = Field(default=None, min_length=1)
+    indices: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] | None = Field(
+        default=None, min_length=1
+    )
     """These samples of the pool."""
 
     pool: Component | None = None

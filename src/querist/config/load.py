@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,38 @@ from querist.errors import ConfigurationError, UnknownNameError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with numbers as people write them (`1e-3`), and every key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise ConfigurationError(
+                        f"the key {key.value!r} is there twice: remove one of them"
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would read as something other than text."""
+
+
+for _either in (_Loader, _Dumper):
+    _either.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$", re.ASCII),
+        list("-+0123456789"),
+    )
+
+
+def dump_yaml(content: Any) -> str:
+    """`content` as YAML that `read_yaml` reads back."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -34,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = raw.decode()
         _check_depth(text)
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, ConfigurationError):
             raise
@@ -75,8 +108,10 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
             raise ConfigurationError(f"an override has the form key=value, not {override!r}")
         try:
             _check_depth(text)
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = yaml.load(text, _Loader)
+        except (yaml.YAMLError, ValueError) as error:
+            if isinstance(error, ConfigurationError):
+                raise
             raise ConfigurationError(
                 f"the value of {override!r} is not valid YAML: {_in_one_line(error)}"
             ) from error
@@ -87,29 +122,28 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
 def _set(target: dict[str, Any], path: list[str], value: Any, override: str) -> None:
     here: Any = target
     for step in path[:-1]:
-        if isinstance(here, list):
-            here = _element(here, step, override)
-            continue
-        if here.get(step) is None:
-            here[step] = {}
-        elif isinstance(here[step], str):
-            here[step] = {"name": here[step]}
-        here = here[step]
-        if not isinstance(here, dict | list):
-            raise ConfigurationError(f"{override!r} looks inside {step!r}, which is {here!r}")
-    if isinstance(here, list):
-        _element(here, path[-1], override)
-        here[int(path[-1])] = value
-    else:
-        here[path[-1]] = value
+        key = _key(here, step, override)
+        present = here[key] if isinstance(here, list) else here.get(key)
+        if present is None:
+            present = {}
+        elif isinstance(present, str):  # a component's short form
+            present = {"name": present}
+        if not isinstance(present, dict | list):
+            raise ConfigurationError(f"{override!r} looks inside {step!r}, which is {present!r}")
+        here[key] = present
+        here = present
+    here[_key(here, path[-1], override)] = value
 
 
-def _element(items: list[Any], step: str, override: str) -> Any:
-    if not step.isdecimal() or int(step) >= len(items):
+def _key(here: dict[str, Any] | list[Any], step: str, override: str) -> Any:
+    """`step` as a key of a mapping or a position in a list."""
+    if isinstance(here, dict):
+        return step
+    if not step.isdecimal() or int(step) >= len(here):
         raise ConfigurationError(
-            f"{override!r} needs a position 0 to {len(items) - 1} where it says {step!r}"
+            f"{override!r} needs a position 0 to {len(here) - 1} where it says {step!r}"
         )
-    return items[int(step)]
+    return int(step)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +172,9 @@ def build_experiment(content: Mapping[str, Any], source: str = "the experiment")
 
 def explain(error: ValidationError, model: type[BaseModel] = Experiment) -> str:
     """The first error of a failed validation of `model`, with its place, in one line."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt key says more than the required one that is missing for it.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place = ".".join(str(part) for part in first["loc"])
     cause = first.get("ctx", {}).get("error")
     if first["type"] == "extra_forbidden":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.values import Task
 
 STATE = "estimator.skops"
+_SCHEMA = "schema.json"
 
 
 @register("learner", "sklearn")
@@ -77,19 +79,20 @@ class SklearnLearner:
         from threadpoolctl import threadpool_limits
 
         estimator = clone(self._template)
-        if estimator.get_params().get("random_state", 0) is None:
-            seed = derive_seed(job.seed, job.iteration, "train", "random_state") % 2**31
-            estimator.set_params(random_state=seed)
+        for name, value in sorted(estimator.get_params().items()):
+            # Inside a pipeline or an ensemble it is `step__random_state`.
+            if value is None and name.rpartition("__")[2] == "random_state":
+                seed = derive_seed(job.seed, job.iteration, "train", name) % 2**31
+                estimator.set_params(**{name: seed})
         features, targets = _flat(labeled.features()), labeled.targets.numpy()
         try:
             with threadpool_limits(self._threads):
-                estimator.fit(features, targets)
+                self._fitted = estimator.fit(features, targets)
+                loss = self._training_loss(features, targets)
         except ValueError as error:
             raise LearnerError(
                 f"{type(estimator).__name__} cannot learn from the {len(labeled)} labels: {error}"
             ) from error
-        self._fitted = estimator
-        loss = self._training_loss(features, targets)
         job.on_epoch(EpochReport(1, 1, loss))
         return TrainingReport(epochs=1, steps=1, train_loss=loss)
 
@@ -165,9 +168,32 @@ def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _normalized(content: bytes) -> bytes:
-    """The same zip without its time stamps, so that equal estimators give equal bytes."""
+    """The same file without time stamps and addresses, so that equal estimators give equal bytes."""
     source, target = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    schema = json.loads(source.read(_SCHEMA))
+    files: dict[str, str] = {}
+    _renumber(schema, {}, files)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
-        for name in sorted(source.namelist()):
-            out.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), source.read(name))
+
+        def put(name: str, part: bytes) -> None:
+            out.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), part)
+
+        for old, new in files.items():
+            put(new, source.read(old))
+        put(_SCHEMA, json.dumps(schema).encode())
     return target.getvalue()
+
+
+def _renumber(node: Any, ids: dict[int, int], files: dict[str, str]) -> None:
+    """Number objects and files in the order they appear; skops names them by their address."""
+    if isinstance(node, list):
+        for part in node:
+            _renumber(part, ids, files)
+    elif isinstance(node, dict):
+        if isinstance(node.get("__id__"), int):
+            node["__id__"] = ids.setdefault(node["__id__"], len(ids))
+        if "__loader__" in node and isinstance(node.get("file"), str):
+            suffix = node["file"].partition(".")[2]
+            node["file"] = files.setdefault(node["file"], f"{len(files)}.{suffix}")
+        for part in node.values():
+            _renumber(part, ids, files)

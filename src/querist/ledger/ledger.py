@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from querist.errors import LabelError, RunError, StorageError
 from querist.ledger import tables as t
@@ -86,6 +86,12 @@ class Ledger:
             raise StorageError(
                 f"{self.path} could not be used, {error.orig}: make room or give access, then "
                 "resume; everything before is stored"
+            ) from error
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise RunError(
+                f"{self.path} is damaged, {error.orig}: bring it back from a copy, or start a new run"
             ) from error
 
     @contextmanager
@@ -345,10 +351,11 @@ class Ledger:
             {
                 "iteration": iteration,
                 "metric": metric,
+                "position": position,
                 "value": None if math.isnan(value) else value,
                 "labels": labels,
             }
-            for metric, value in values.items()
+            for position, (metric, value) in enumerate(values.items())
         ]
         with self._transaction() as c:
             if rows:
@@ -356,9 +363,10 @@ class Ledger:
             self._record_phase(c, iteration, Phase.METROLOGY, started, dict(values))
 
     def metrology(self) -> dict[int, dict[str, float]]:
-        """Metric values by iteration."""
+        """Metric values by iteration, in the order they were measured in."""
         found: dict[int, dict[str, float]] = {}
-        for row in self._rows(select(t.metrology).order_by(t.metrology.c.iteration)):
+        query = select(t.metrology).order_by(t.metrology.c.iteration, t.metrology.c.position)
+        for row in self._rows(query):
             value = math.nan if row.value is None else row.value
             found.setdefault(row.iteration, {})[row.metric] = value
         return found

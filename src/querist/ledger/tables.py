@@ -97,6 +97,7 @@ metrology = Table(
     metadata,
     Column("iteration", Integer, primary_key=True),
     Column("metric", String(200), primary_key=True),
+    Column("position", Integer, nullable=False),
     Column("value", Float),
     Column("labels", Integer, nullable=False),
     comment="what was measured; NULL stands for NaN",

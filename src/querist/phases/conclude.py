@@ -71,7 +71,9 @@ def conclude(run: Run) -> Summary:
     for name in (SUMMARY_FILE, "metrology.json", "f1_metrology.json"):
         if (run.reference.folder / name).exists():
             track_file(run, run.reference.folder / name)
-    track_end(run, "FINISHED", **{"querist.stop_reason": summary.stop_reason})
+    if run.experiment.tracking.enabled:
+        reason = {"querist.stop_reason": summary.stop_reason}
+        track_end(run.reference.folder, "FINISHED", **reason)
     run.ledger.set_fact("concluded", "1")
     _log.info("the run ended: %s", summary.stop_reason)
     return summary

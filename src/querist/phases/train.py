@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
+from querist.phases.plan import pending_phases
 from querist.runs.model import bring_model_to, fit, save_checkpoint
 from querist.runs.run import Run
-from querist.training.job import TrainingReport
 from querist.values import Phase
 
 _log = logging.getLogger(__name__)
 
 
-def train(run: Run, iteration: int) -> TrainingReport | None:
+def train(run: Run, iteration: int) -> dict[str, Any]:
     """Fit the learner on all labels so far and write its checkpoint.
 
-    Returns what training did; None when the phase was done before.
+    Returns labels, epochs, steps and losses; nothing when the phase was done before, or when the
+    run does not train.
     """
-    if Phase.TRAIN in run.ledger.done_phases(iteration):
-        return None
+    if Phase.TRAIN not in pending_phases(run, iteration):
+        return {}
     started = time.time()
     labels = len(run.labeled(iteration))
     run.log.write(iteration, Phase.TRAIN, "start")
@@ -27,19 +29,15 @@ def train(run: Run, iteration: int) -> TrainingReport | None:
     bring_model_to(run, iteration - 1)
     report = fit(run, iteration)
     save_checkpoint(run, iteration)
-    run.ledger.record_phase(
-        iteration,
-        Phase.TRAIN,
-        started,
-        {
-            "labels": labels,
-            "epochs": report.epochs,
-            "steps": report.steps,
-            "train_loss": report.train_loss,
-            "validation_loss": report.validation_loss,
-            "stopped_early": report.stopped_early,
-        },
-    )
+    outcome = {
+        "labels": labels,
+        "epochs": report.epochs,
+        "steps": report.steps,
+        "train_loss": report.train_loss,
+        "validation_loss": report.validation_loss,
+        "stopped_early": report.stopped_early,
+    }
+    run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)
     prune_checkpoints(run, iteration)
     seconds = time.time() - started
     run.log.write(iteration, Phase.TRAIN, "end", seconds, loss=report.train_loss)
@@ -47,7 +45,7 @@ def train(run: Run, iteration: int) -> TrainingReport | None:
         "iteration %d: trained on %d labels, %d steps, loss %s, %.2f s",
         iteration, labels, report.steps, report.train_loss, seconds,
     )  # fmt: skip
-    return report
+    return outcome
 
 
 def prune_checkpoints(run: Run, newest: int) -> None:

@@ -30,6 +30,13 @@ class CombinedPool:
                 f"data.pool and data.initial.pool must have the same classes, not {pool.classes} "
                 f"and {initial.classes}"
             )
+        if initial is not None and len(initial) and len(pool):
+            shapes = [tuple(part.features(torch.tensor([0])).shape[1:]) for part in (pool, initial)]
+            if shapes[0] != shapes[1]:
+                raise DataError(
+                    f"data.pool and data.initial.pool must have samples of one shape, not "
+                    f"{shapes[0]} and {shapes[1]}"
+                )
 
     @property
     def classes(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,15 +24,20 @@ class DatasetPool:
 
     Args:
         dataset: items are `features` or `(features, target)`; features stack to one shape.
-        classes: number of classes; None for regression.
+        classes: number of classes, or (as torchvision's data sets have it) their names; None for
+            regression.
         truthful: whether items carry their target; default: looked up at the first item.
     """
 
     def __init__(
-        self, dataset: MapDataset, *, classes: int | None = None, truthful: bool | None = None
+        self,
+        dataset: MapDataset,
+        *,
+        classes: int | Sequence[str] | None = None,
+        truthful: bool | None = None,
     ) -> None:
         self.dataset = dataset
-        self._classes = classes
+        self._classes = len(classes) if isinstance(classes, Sequence) else classes
         if truthful is None:
             truthful = len(dataset) > 0 and isinstance(dataset[0], tuple | list)
         self.truthful = truthful
@@ -62,4 +68,8 @@ class DatasetPool:
             raise DataError(
                 "this data set does not know its labels: use a label strategy other than `oracle`"
             )
-        return _as_targets(torch.stack([torch.as_tensor(self._item(int(i))[1]) for i in indices]))
+        items = [torch.as_tensor(self._item(int(i))[1]) for i in indices]
+        try:
+            return _as_targets(torch.stack(items) if items else torch.empty(0, dtype=torch.int64))
+        except RuntimeError as error:
+            raise DataError(f"all targets of a pool have one shape: {error}") from error

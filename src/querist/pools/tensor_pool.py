@@ -50,6 +50,11 @@ class TensorPool:
     def _check_classes(self) -> None:
         if self._classes is None or self._targets is None or not len(self._targets):
             return
+        if self._targets.ndim != 1:
+            raise DataError(
+                f"targets of classes are one integer per sample (n,), not "
+                f"{tuple(self._targets.shape)}: flatten them"
+            )
         low, high = int(self._targets.min()), int(self._targets.max())
         if self._targets.is_floating_point() or low < 0 or high >= self._classes:
             raise DataError(

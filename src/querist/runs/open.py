@@ -10,8 +10,6 @@ import threading
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
-
 from querist.adapters.driver_view import DriverView
 from querist.adapters.queue_style import (
     QueueLabel,
@@ -23,7 +21,7 @@ from querist.adapters.queue_style import (
 )
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
-from querist.config.load import load_experiment
+from querist.config.load import dump_yaml, load_experiment
 from querist.errors import ConfigurationError, DataError, RunExistsError, RunNotFoundError
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
@@ -157,7 +155,7 @@ def experiment_text(experiment: Experiment) -> str:
     """The configuration as resolved, with versions: enough to run it again."""
     packages = ("querist", "torch", "numpy", "scikit-learn", "prefect", "mlflow")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    body = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    body = dump_yaml(experiment.model_dump(mode="json"))
     return f"# python {platform.python_version()}, {versions}\n{body}"
 
 

@@ -16,6 +16,7 @@ import torch
 from querist.runs.append_data import ItemPool
 from querist.runs.run import Run
 from querist.storage.atomic import write_file
+from querist.tracking.spool import TrackingSpool
 from querist.values import Task
 
 EXAMPLE_ROWS = 5
@@ -136,8 +137,9 @@ def track_file(run: Run, path: Path, artifact_path: str | None = None) -> None:
         run.spool.append("artifact", path=relative, artifact_path=artifact_path)
 
 
-def track_end(run: Run, status: str, **tags: str) -> None:
-    """Tell the tracker how the run ended."""
-    if run.experiment.tracking.enabled:
-        run.spool.append("tags", values=tags)
-        run.spool.append("end", status=status)
+def track_end(folder: Path, status: str, **tags: str) -> None:
+    """Tell the tracker how the run in `folder` ended: FINISHED, FAILED or KILLED."""
+    spool = TrackingSpool(folder)
+    if tags:
+        spool.append("tags", values=tags)
+    spool.append("end", status=status)

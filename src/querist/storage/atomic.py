@@ -64,24 +64,37 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make `folder` with `files` in it, replacing one that was there.
 
     Raises:
-        StorageError: the disk refused; no half-written folder has that name.
+        StorageError: the disk refused; the old folder is intact.
     """
     beside = folder.with_name(f"{TEMPORARY}{folder.name}")
     with storage_errors(folder):
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for name, content in files.items():
-            _write(beside / name, content)
-        _sync_folder(beside)
-        if folder.exists():
-            old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-            os.replace(beside, folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(beside, folder)
+        try:
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir(parents=True)
+            for name, content in files.items():
+                _write(beside / name, content)
+            _sync_folder(beside)
+            _put(beside, folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
         _sync_folder(folder.parent)
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; the one that was there comes back if that fails."""
+    if not folder.exists():
+        os.replace(new, folder)
+        return
+    old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sha256(content: bytes) -> str:

@@ -28,7 +28,7 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
-        return {_ARRAY: _text(torch.from_numpy(np.ascontiguousarray(value)))}
+        return {_ARRAY: _text(torch.from_numpy(np.array(value, order="C")))}
     if isinstance(value, tuple):
         return {_TUPLE: [to_plain(part) for part in value]}
     if isinstance(value, list):
