@@ -44,7 +44,7 @@ PROGRAMS = {
 MUST_RATIO, TARGET_RATIO = 1.3, 1.0
 MUST_ORCHESTRATION, TARGET_ORCHESTRATION = 0.25, 0.20
 
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def run_program(name: str, iterations: int, folder: Path, prepared_home: Path) -
     if name == "tracking":
         arguments.append("--tracking")
     command = [sys.executable, str(HERE / file), *arguments, "--iterations", str(iterations)]
-    cost = measure(command, env=environment(), cwd=ROOT)
+    # The command finds the working directory by itself, these programs do not.
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
+    cost = measure(command, env=environment() | {"PYTHONPATH": path}, cwd=ROOT)
     return measured(cost, json.loads(cost.output.splitlines()[-1]))
 
 
@@ -96,8 +98,7 @@ def run_job(iterations: int, folder: Path) -> Measured:
 def environment() -> dict[str, str]:
     """Ours, with one thread each and nothing that points to servers or homes in use."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return kept | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": path}
+    return kept | dict.fromkeys(THREADS, "1")
 
 
 def measured(cost: Cost, report: dict[str, Any]) -> Measured:
@@ -199,7 +200,7 @@ def spread(values: list[float], digits: int = 1) -> str:
 def show_programs(runs: Runs) -> None:
     table = Table("program", title="Two moons: median min..max", title_justify="left")
     columns = (
-        "wall s", "x ref.", "CPU s", "x ref.", "first iteration s", "MB", "MB, tree", "F1",
+        "wall s", "x ref.", "CPU s", "x ref.", "to iter. 0, s", "MB", "MB, tree", "steps", "F1",
         "others' CPU s",
     )  # fmt: skip
     for column in columns:
@@ -215,8 +216,8 @@ def show_programs(runs: Runs) -> None:
         table.add_row(
             PROGRAMS[name], spread(walls), wall_ratio, spread(cpus), cpu_ratio,
             spread([first(r) for r in of]), spread([c.peak_mb for c in costs], 0),
-            spread([c.tree_peak_mb for c in costs], 0), f"{median([r.f1 for r in of]):.3f}",
-            spread([c.others_cpu for c in costs]),
+            spread([c.tree_peak_mb for c in costs], 0), f"{of[0].steps:,}",
+            f"{middle(of, lambda r: r.f1):.3f}", spread([c.others_cpu for c in costs]),
         )  # fmt: skip
     out.print(table)
 

@@ -162,7 +162,9 @@ def resume(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> N
             )
 
 
-def _drive(call: Any, server: EmbeddedServer | None, as_json: bool, started: float, *, whole: bool) -> None:
+def _drive(
+    call: Any, server: EmbeddedServer | None, as_json: bool, started: float, *, whole: bool
+) -> None:
     """Run the active-learning flow and show what it did.
 
     Args:
@@ -191,8 +193,8 @@ def _drive(call: Any, server: EmbeddedServer | None, as_json: bool, started: flo
 def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """List the runs, oldest first."""
     with _mistakes():
-        from querist.runs.status import read_status
         from querist.runs.open import list_runs
+        from querist.runs.status import read_status
 
         found = [read_status(reference) for reference in list_runs(root)]
         if as_json:

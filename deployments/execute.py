@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -46,9 +47,10 @@ async def _and_report(start: Callable[[], Awaitable[T]]) -> T:
         return await start()
     finally:
         # Task states travel as events: all of them must have left before the server ends.
-        for flushed in (EventsWorker.drain_all(timeout=30), APILogHandler.aflush()):
-            if flushed is not None:
-                await flushed
+        events = EventsWorker.drain_all(timeout=30)
+        if inspect.isawaitable(events):
+            await events
+        await APILogHandler.aflush()
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class _Seen:
         shown = ["f1"] if "f1" in self.metrics else list(self.metrics)[:2]
         parts += [f"{'F1' if name == 'f1' else name} {self.metrics[name]:.3f}" for name in shown]
         fresh = self.done - self.first
-        if 0 < fresh and self.done < progress.iterations:
+        if fresh > 0 and self.done < progress.iterations:
             each = (time.monotonic() - self.started) / fresh
             parts.append(f"{_duration(each * (progress.iterations - self.done))} left")
         return ", ".join(parts)
@@ -122,10 +122,14 @@ def show_summary(
         name = "F1" if summary.metric == "f1" else summary.metric
         table.add_row(name, f"{summary.first:.3f} at first, {summary.last:.3f} at last")
     initial = summary.labels - summary.labels_bought
-    table.add_row("labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)")
+    table.add_row(
+        "labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)"
+    )
     phases = ", ".join(f"{name} {_short(spent)}" for name, spent in summary.seconds.items())
     rest = f", all else {_short(seconds - sum(summary.seconds.values()))}" if whole else ""
-    table.add_row("time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}")
+    table.add_row(
+        "time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}"
+    )
     table.add_row("folder", summary.folder)
     table.add_row("Prefect UI", "prefect server start   (then open the address that it prints)")
     if tracking is not None:

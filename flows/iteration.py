@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from typing import Any
+
+from prefect import Task, flow
 
 from querist import tasks
 from querist.phases.finish import IterationEnd, finish_iteration
@@ -12,7 +14,7 @@ from querist.runs.host import current_host
 from querist.tasks.train import start_training, training_started
 from querist.values import Phase
 
-TASKS = {
+TASKS: dict[Phase, Task[[RunReference, int], Any]] = {
     Phase.TRAIN: tasks.train,
     Phase.METROLOGY: tasks.metrology,
     Phase.QUERY: tasks.query,

@@ -151,10 +151,7 @@ def components(kind: str | None = None) -> list[Registered]:
     if kind is not None:
         _check_kind(kind)
     return [
-        _components[k][name]
-        for k in KINDS
-        if kind in (None, k)
-        for name in sorted(_components[k])
+        _components[k][name] for k in KINDS if kind in (None, k) for name in sorted(_components[k])
     ]
 
 

@@ -1,4 +1,4 @@
-"""The values that strategies, gates and runs exchange. All frozen, none knows where it is stored."""
+"""The values that strategies, gates and runs exchange: frozen, knowing nothing of storage."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from querist.registry import register
 from querist.directions import Direction, as_written, direction_of, gain
+from querist.registry import register
 from querist.strategies.options import finite_number, text
 from querist.values import Check, Evaluation, Verdict
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from querist.registry import register
 from querist.directions import as_written, direction_of, gain
+from querist.registry import register
 from querist.strategies.options import finite_number, text, whole_number
 from querist.strategies.stopping.metric import metric_if_there, metric_of
 from querist.values import History, StopDecision

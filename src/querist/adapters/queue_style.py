@@ -182,7 +182,8 @@ class QueueMetrology(_Attached):
             {
                 key: float(value)
                 for key, value in content.items()
-                if isinstance(value, numbers.Real) and not isinstance(value, bool)
+                if isinstance(value, numbers.Real)
+                and not isinstance(value, bool)
                 and key not in ("step", "num_train_samples")
             }
         )

@@ -110,8 +110,10 @@ class Experiment(Group):
         if driver.skip_metrology:
             broken += [
                 f"{what} needs metrology: set driver.skip_metrology to false or remove it"
-                for what, present in (("strategies.metrology", strategies.metrology),
-                                      ("gate", self.gate))
+                for what, present in (
+                    ("strategies.metrology", strategies.metrology),
+                    ("gate", self.gate),
+                )
                 if present
             ]
         if training.early_stopping is not None and training.loop.name != "default":

@@ -182,7 +182,9 @@ def explain(error: ValidationError, model: type[BaseModel] = Experiment) -> str:
         message = str(UnknownNameError("key", str(first["loc"][-1]), known)).strip("'")
         return f"{place}: {message}" if len(first["loc"]) > 1 else message
     message = str(cause) if cause is not None else first["msg"]
-    given = "" if cause is not None or first["type"] == "missing" else f", not {first['input']!r:.80}"
+    given = (
+        "" if cause is not None or first["type"] == "missing" else f", not {first['input']!r:.80}"
+    )
     more = error.error_count() - 1
     rest = f" (and {more} more)" if more else ""
     return f"{place}: {message}{given}{rest}" if place else f"{message}{rest}"

@@ -24,7 +24,15 @@ def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _for_numbers(loss: Loss) -> Loss:
-    return lambda outputs, targets: loss(outputs.reshape(targets.shape), targets.to(outputs.dtype))
+    def of(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if outputs.numel() != targets.numel():
+            raise LearnerError(
+                f"the model gives {tuple(outputs.shape)} for targets {tuple(targets.shape)}: its "
+                "last layer needs as many outputs as a target has numbers"
+            )
+        return loss(outputs.reshape(targets.shape), targets.to(outputs.dtype))
+
+    return of
 
 
 LOSSES: dict[str, Loss] = {

@@ -96,7 +96,9 @@ class SklearnLearner:
         job.on_epoch(EpochReport(1, 1, loss))
         return TrainingReport(epochs=1, steps=1, train_loss=loss)
 
-    def _training_loss(self, features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]) -> float:
+    def _training_loss(
+        self, features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]
+    ) -> float:
         """Log loss or mean squared error on the labels."""
         if self.task is Task.REGRESSION:
             return float(np.mean((self._fitted.predict(features) - targets) ** 2))

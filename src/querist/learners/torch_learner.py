@@ -112,6 +112,11 @@ class TorchLearner:
                 f"for {len(sample)} sample"
             )
         width = outputs.numel() // len(sample)
+        if self.classes is not None and outputs.ndim > 2 and width > 1:
+            raise LearnerError(
+                f"the model must give logits (n, {self.classes}), not {tuple(outputs.shape)} for "
+                f"{len(sample)} sample: flatten its outputs"
+            )
         if self._own_proba is not None and setting == "auto":
             return "own"
         return choose_loss(setting, self.task, self.classes, width)

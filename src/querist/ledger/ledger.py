@@ -160,7 +160,12 @@ class Ledger:
             self._record_phase(c, iteration, phase, started, outcome)
 
     def _record_phase(
-        self, c: Connection, iteration: int, phase: Phase, started: float, outcome: Mapping[str, Any]
+        self,
+        c: Connection,
+        iteration: int,
+        phase: Phase,
+        started: float,
+        outcome: Mapping[str, Any],
     ) -> None:
         c.execute(
             insert(t.phases)
@@ -241,10 +246,7 @@ class Ledger:
             if made:
                 c.execute(
                     insert(t.samples).prefix_with("OR IGNORE"),
-                    [
-                        {"sample": sample, "content": content}
-                        for sample, content in made.items()
-                    ],
+                    [{"sample": sample, "content": content} for sample, content in made.items()],
                 )
             if chosen:
                 c.execute(

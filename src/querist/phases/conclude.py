@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from querist.figures import decision_boundary, learning_curve
-from querist.runs.model import bring_model_to
 from querist.runs.data import RunData
+from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.runs.tracking import track_end, track_file, track_model
 from querist.storage.atomic import write_file

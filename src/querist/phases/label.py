@@ -22,7 +22,8 @@ def label(run: Run, iteration: int) -> int:
         return 0
     strategy = run.strategies.label
     name = run.experiment.strategies.label
-    assert strategy is not None and name is not None, "checked when the configuration was read"
+    assert strategy is not None, "checked when the configuration was read"
+    assert name is not None
     started = time.time()
     run.log.write(iteration, Phase.LABEL, "start")
     run.tell(iteration, Phase.LABEL, labels=len(run.labeled(iteration)))
@@ -32,14 +33,14 @@ def label(run: Run, iteration: int) -> int:
         waiting[request.sample] = request
     asked_for = frozenset(waiting)
     if waiting:
-        request = LabelRequest(
+        question = LabelRequest(
             iteration=iteration,
             indices=torch.tensor(list(waiting), dtype=torch.int64),
             keys=tuple(r.key for r in waiting.values()),
             pool=run.data.pool,
         )
         try:
-            for answer in strategy.label(request):
+            for answer in strategy.label(question):
                 if answer.index not in asked_for:
                     raise LabelError(
                         f"label strategy {name.name!r} labeled sample {answer.index}, which it was "

@@ -32,9 +32,7 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     export_metrology(run)
     seconds = time.time() - started
     run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)
-    _log.info(
-        "iteration %d: %s", iteration, ", ".join(f"{k} {v:.4f}" for k, v in values.items())
-    )
+    _log.info("iteration %d: %s", iteration, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
     return values
 
 

@@ -54,7 +54,10 @@ def query(run: Run, iteration: int) -> int:
     wanted = run.settings(iteration).strategies.budget
     if len(chosen) < wanted:
         _log.info(
-            "iteration %d: asked for %d samples, the pool had %d left", iteration, wanted, len(chosen)
+            "iteration %d: asked for %d samples, the pool had %d left",
+            iteration,
+            wanted,
+            len(chosen),
         )
     return len(chosen)
 
@@ -79,9 +82,7 @@ def request_key(run: Run, sample: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def choose(
-    run: Run, iteration: int
-) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
+def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
     """What the query strategies want, in order, sharing the iteration's budget without repeats.
 
     Returns the chosen (sample, score, strategy), and the content of samples that are new.
@@ -156,9 +157,7 @@ def _number_new(
     return kept, dict(zip(renamed.values(), contents, strict=True))
 
 
-def check_selection(
-    name: str, selection: Selection, unlabeled: torch.Tensor, n: int
-) -> None:
+def check_selection(name: str, selection: Selection, unlabeled: torch.Tensor, n: int) -> None:
     """Refuse a selection that breaks the contract of query strategies.
 
     Raises:

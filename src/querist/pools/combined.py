@@ -73,26 +73,27 @@ class CombinedPool:
 
     def features(self, indices: torch.Tensor) -> torch.Tensor:
         """The features of `indices`, `(k, ...)`, whichever part they are in."""
-        pool_size = len(self.pool)
-        in_pool = indices < pool_size
+        in_pool = indices < len(self.pool)
         if bool(in_pool.all()):
             return self.pool.features(indices)
-        parts: dict[int, torch.Tensor] = {}
-        for positions, features in (
-            (in_pool.nonzero()[:, 0], lambda at: self.pool.features(at)),
-            (
-                ((indices >= pool_size) & (indices < self.made_from)).nonzero()[:, 0],
-                lambda at: self._initial().features(at - pool_size),
-            ),
-            (
-                (indices >= self.made_from).nonzero()[:, 0],
-                lambda at: torch.stack([self._made[int(i) - self.made_from] for i in at]),
-            ),
+        made = indices >= self.made_from
+        rows: list[torch.Tensor | None] = [None] * len(indices)
+        for mask, read in (
+            (in_pool, self.pool.features),
+            (~in_pool & ~made, self._initial_features),
+            (made, self._made_features),
         ):
+            positions = mask.nonzero().flatten()
             if len(positions):
-                found = features(indices[positions])
-                parts.update(zip(positions.tolist(), found, strict=True))
-        return torch.stack([parts[k] for k in range(len(indices))])
+                for position, row in zip(positions.tolist(), read(indices[positions]), strict=True):
+                    rows[position] = row
+        return torch.stack([row for row in rows if row is not None])
+
+    def _initial_features(self, indices: torch.Tensor) -> torch.Tensor:
+        return self._initial().features(indices - len(self.pool))
+
+    def _made_features(self, indices: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self._made[int(i) - self.made_from] for i in indices])
 
     def targets(self, indices: torch.Tensor) -> torch.Tensor:
         """The truth of `indices`, where it is known.

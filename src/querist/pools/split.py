@@ -12,7 +12,9 @@ from querist.protocols import Pool
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
-def split_pool(pool: Pool, config: SplitConfig, generator: torch.Generator) -> dict[str, torch.Tensor]:
+def split_pool(
+    pool: Pool, config: SplitConfig, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
     """Exact subsets of a pool's indices: `train`, `validation`, `test`, each ascending.
 
     Counts are the shares rounded to the nearest sample, by class where the split is stratified.

@@ -60,7 +60,7 @@ class ItemPool:
         """The item with this index."""
         return self._items[index]
 
-    def features(self, indices: torch.Tensor) -> list[Any]:
+    def features(self, indices: torch.Tensor) -> Any:
         """The items themselves."""
         return [self._items[int(i)] for i in indices]
 

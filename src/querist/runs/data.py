@@ -115,7 +115,6 @@ class RunData:
                 f"{label.index}: correct the label source, then resume; labels before it are stored"
             )
 
-
     def learned(self, label: Label) -> None:
         """A label is durable; nothing else is to be done, the ledger is where labels are."""
 
@@ -134,9 +133,9 @@ def _consensus(values: list[LabelValue], task: Task) -> LabelValue:
     if len(values) == 1:
         return values[0]
     if task is Task.CLASSIFICATION:
-        votes = Counter(values)  # type: ignore[type-var]
-        return min(votes, key=lambda v: (-votes[v], v))  # type: ignore[operator, return-value]
-    return torch.tensor(values, dtype=torch.float64).mean(0).tolist()  # type: ignore[no-any-return]
+        votes = Counter(values)
+        return min(votes, key=lambda v: (-votes[v], v))
+    return torch.tensor(values, dtype=torch.float64).mean(0).tolist()
 
 
 def appends(experiment: Experiment) -> bool:
@@ -161,9 +160,7 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
             )
     pool, fingerprint = _build_pool(experiment)
     seed = experiment.seed
-    subsets = split_pool(
-        pool.pool, experiment.data.split, generator(seed, SETUP, "setup", "split")
-    )
+    subsets = split_pool(pool.pool, experiment.data.split, generator(seed, SETUP, "setup", "split"))
     initial = initial_indices(
         pool, experiment.data.initial, subsets[TRAIN], generator(seed, SETUP, "setup", "initial")
     )
@@ -235,9 +232,7 @@ def _as_pool(made: Any, what: str) -> Pool:
     )
 
 
-def _assemble(
-    pool: CombinedPool, fingerprint: str, subsets: dict[str, torch.Tensor]
-) -> RunData:
+def _assemble(pool: CombinedPool, fingerprint: str, subsets: dict[str, torch.Tensor]) -> RunData:
     initial = subsets[INITIAL]
     train = subsets[TRAIN]
     return RunData(

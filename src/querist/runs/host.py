@@ -214,5 +214,3 @@ def hosted_by(host: Host) -> Iterator[None]:
         yield
     finally:
         _host = before
-
-

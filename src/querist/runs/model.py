@@ -1,7 +1,7 @@
 """Bringing the learner to where an iteration needs it.
 
-The newest whole checkpoint is loaded, and the trainings after it are done again with the labels that
-were there at the time: the same weights, bit for bit, on the CPU.
+The newest whole checkpoint is loaded, and the trainings after it are done again with the labels
+that were there at the time: the same weights, bit for bit, on the CPU.
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ class TensorBatches:
             generator = torch.Generator().manual_seed(seed)
             order = torch.randperm(len(features), generator=generator).to(features.device)
             features, targets = features[order], targets[order]
-        return zip(
-            features.split(self._batch_size), targets.split(self._batch_size), strict=True
-        )
+        return zip(features.split(self._batch_size), targets.split(self._batch_size), strict=True)
 
 
 class LoaderBatches:

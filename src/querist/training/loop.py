@@ -1,4 +1,4 @@
-"""The default training loop: epochs over batches, validation, early stopping, partial checkpoints."""
+"""The default training loop: batches, validation, early stopping, checkpoints on the way."""
 
 from __future__ import annotations
 
@@ -167,7 +167,8 @@ class _Progress:
         self._watch(module, job)
         job.on_epoch(EpochReport(self.epoch, job.epochs, self.train_loss, self.validation_loss))
         every = job.settings.checkpoint_epochs
-        if job.partial is not None and every and self.epoch % every == 0 and self.epoch < job.epochs:
+        due = every > 0 and self.epoch % every == 0 and self.epoch < job.epochs
+        if job.partial is not None and due:
             job.partial.save(self.epoch, self._files(module))
 
     def _watch(self, module: torch.nn.Module, job: TrainingJob) -> None:
@@ -219,7 +220,8 @@ class _Progress:
 def weights_to_bytes(module: torch.nn.Module) -> bytes:
     """The module's parameters and buffers as safetensors."""
     # Clones, because safetensors refuses tensors that share memory (tied weights).
-    return save_safetensors({k: v.detach().cpu().clone().contiguous() for k, v in module.state_dict().items()})
+    state = module.state_dict()
+    return save_safetensors({k: v.detach().cpu().clone().contiguous() for k, v in state.items()})
 
 
 def weights_from_bytes(module: torch.nn.Module, content: bytes) -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from querist.errors import ConfigurationError, UnknownNameError
+
+_MARKED = "__dynamo_disable"
 
 
 def _classes(module: Any, base: type) -> dict[str, type]:
     return {
         name: found
         for name, found in vars(module).items()
-        if inspect.isclass(found) and issubclass(found, base) and found is not base
+        if inspect.isclass(found)
+        and issubclass(found, base)
+        and found is not base
         and not name.startswith("_")
     }
 
@@ -79,14 +85,36 @@ def build_optimizer(
     """
     settings = {**options, **({} if lr is None else {"lr": lr})}
     found = _find("optimizer", name, _optimizers())
-    if on_cpu and not {"foreach", "fused"} & set(options):
+    own_choice = {"foreach", "fused"} & set(options)
+    if on_cpu and not own_choice and "foreach" in inspect.signature(found).parameters:
         # On the CPU torch takes the plain loop anyway, after 6 us of deciding per step.
-        if "foreach" in inspect.signature(found).parameters:
-            settings["foreach"] = False
+        settings["foreach"] = False
     try:
-        return found(parameters, **settings)
+        with _compiler_left_out():
+            return found(parameters, **settings)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"optimizer {name} refused its options: {error}") from error
+
+
+@contextmanager
+def _compiler_left_out() -> Iterator[None]:
+    """An optimizer made inside does not import torch's compiler (1.1 s, 60 MB).
+
+    `Optimizer.add_param_group` imports it to mark itself as not to be compiled, and keeps the
+    marked function as an attribute; inside, it finds the plain function there. Where torch has
+    none of this, nothing happens but the import.
+    """
+    from torch.optim import Optimizer
+
+    plain = inspect.unwrap(Optimizer.add_param_group)
+    if "torch._dynamo" in sys.modules or plain is Optimizer.add_param_group:
+        yield
+        return
+    setattr(plain, _MARKED, plain)
+    try:
+        yield
+    finally:
+        delattr(plain, _MARKED)
 
 
 def bare_step(optimizer: Any) -> Callable[[], Any]:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from querist.config.load import build_experiment
+from querist.errors import ConfigurationError, LearnerError
+from querist.learners import SklearnLearner, TorchLearner, build_learner
+from querist.learners.build import as_learner
+
+
+def experiment(**more: Any) -> Any:
+    return build_experiment(
+        {
+            "name": "x",
+            "data": {"pool": "digits"},
+            "learner": {"name": "examples.two_moons.model:MoonClassifier", "options": {"hidden": 3}},
+            "strategies": {"query": "margin", "label": "oracle", "metrology": "f1"},
+            **more,
+        }
+    )
+
+
+def test_first_weights_depend_on_the_seed_alone() -> None:
+    def files(**more: Any) -> Any:
+        return build_learner(experiment(**more), classes=2, sample=torch.zeros(1, 2)).state_files()
+
+    first = files()
+    torch.rand(3)
+    assert files() == first
+    assert files(seed=1) != first
+
+
+def test_kinds_of_learners() -> None:
+    sk = {"name": "sklearn", "options": {"estimator": "Ridge"}}
+    made = build_learner(experiment(learner=sk), classes=None, sample=torch.zeros(1, 2))
+    assert isinstance(made, SklearnLearner)
+    assert isinstance(
+        as_learner(nn.Linear(2, 2), experiment(), classes=2, sample=torch.zeros(1, 2)), TorchLearner
+    )
+
+    class Mine:
+        def fit(self, labeled: Any, job: Any) -> Any: ...
+        def state_files(self) -> Any: ...
+        def load_state_files(self, files: Any) -> Any: ...
+
+    mine = Mine()
+    assert as_learner(mine, experiment(), classes=2, sample=None) is mine
+
+
+def test_what_is_no_learner() -> None:
+    with pytest.raises(LearnerError, match="gives a str: a learner is a"):
+        as_learner("x", experiment(), classes=2, sample=None)
+
+
+def test_options_that_the_model_does_not_take() -> None:
+    wrong = {"name": "examples.two_moons.model:MoonClassifier", "options": {"hiden": 3}}
+    with pytest.raises(ConfigurationError, match="'hidden'"):
+        build_learner(experiment(learner=wrong), classes=2, sample=torch.zeros(1, 2))
+
+
+def test_steps_by_name() -> None:
+    step = "examples.queue_style.moons:training_step"
+    made = build_learner(
+        experiment(training={"train_step_fn": step}), classes=2, sample=torch.zeros(1, 2)
+    )
+    assert isinstance(made, TorchLearner)
+    assert made.train_step.__name__ == "training_step"  # type: ignore[attr-defined]
