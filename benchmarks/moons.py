@@ -41,6 +41,8 @@ PROGRAMS = {
     "fresh": "querist run, fresh Prefect home",
     "job": "querist run",
 }
+NOISE = 0.15
+"""A share of one core that others may take before the figures are called noisy."""
 MUST_RATIO, TARGET_RATIO = 1.3, 1.0
 MUST_ORCHESTRATION, TARGET_ORCHESTRATION = 0.25, 0.20
 
@@ -260,6 +262,21 @@ def show_bounds(found: list[Bound]) -> list[str]:
     return missed
 
 
+def show_noise(runs: Runs) -> None:
+    """Say which repeats had company."""
+    noisy = [
+        f"{PROGRAMS[name]} {repeat} ({run.cost.others_cpu / run.cost.wall:.1f})"
+        for name, of in runs.items()
+        for repeat, run in enumerate(of, 1)
+        if run.cost.others_cpu > NOISE * run.cost.wall
+    ]
+    if noisy:
+        out.print(
+            f"[yellow]noisy:[/yellow] others kept cores busy during {', '.join(noisy)}; "
+            "measure again on an idle machine"
+        )
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -296,6 +313,7 @@ def main() -> int:
     show_derived(derived)
     show_stages(runs)
     missed = show_bounds(found)
+    show_noise(runs)
     if not whole:
         out.print(f"{options.iterations} iterations: what must hold is judged with {ITERATIONS}")
     if options.json is not None:

@@ -63,7 +63,7 @@ class Watch:
         if last or now - seen.printed >= LINE_SECONDS:
             seen.printed = now
             at = f"{progress.name}: iteration {progress.iteration + 1} of {progress.iterations}"
-            self._console.print(f"{at}, {seen.words(progress)}", highlight=False)
+            self._console.print(f"{at}, {seen.words(progress)}", highlight=False, soft_wrap=True)
 
 
 class _Seen:

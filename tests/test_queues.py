@@ -22,7 +22,9 @@ def ask(ledger: Ledger, samples: list[int], iteration: int = 0) -> list[OpenRequ
     chosen = [(s, 0.5, "margin") for s in samples]
     keys = [f"key{s}" for s in samples]
     ledger.record_selection(iteration, chosen, keys=keys, made={}, started=0.0)
-    return [OpenRequest(s, iteration, i, k) for i, (s, k) in enumerate(zip(samples, keys, strict=True))]
+    return [
+        OpenRequest(s, iteration, i, k) for i, (s, k) in enumerate(zip(samples, keys, strict=True))
+    ]
 
 
 def bound(ledger: Ledger) -> LedgerQueue:

@@ -26,7 +26,8 @@ def test_a_seed_never_changes_between_versions() -> None:
 
 
 def test_each_part_matters() -> None:
-    parts = [(1, 2, "a", "b"), (2, 2, "a", "b"), (1, 3, "a", "b"), (1, 2, "c", "b"), (1, 2, "a", "c"),
+    parts = [(1, 2, "a", "b"), (2, 2, "a", "b"), (1, 3, "a", "b"), (1, 2, "c", "b"),
+             (1, 2, "a", "c"),
              (12, 2, "a", "b"), (1, 22, "a", "b"), (1, 2, "", "ab"), (1, 2, "ab", "")]  # fmt: skip
     assert len({derive_seed(*p) for p in parts}) == len(parts)
 
@@ -52,7 +53,7 @@ def test_global_generators_are_put_back(seed: int) -> None:
 
 def test_global_generators_are_put_back_after_an_error() -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    with pytest.raises(ZeroDivisionError), seeded_globally(3):
+    with pytest.raises(ZeroDivisionError), seeded_globally(3):  # noqa: PT012
         torch.rand(2)
         np.random.rand(2)
         1 / 0  # noqa: B018

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from querist import registry
-from querist.errors import ConfigurationError, ForbiddenImportError, UnknownNameError
+from querist.errors import ConfigurationError, DataError, ForbiddenImportError, UnknownNameError
 from querist.registry import (
     ALLOWED_PACKAGES_VARIABLE,
     Registered,
@@ -53,6 +53,8 @@ class Thing:
             raise ValueError("size is at least 0")
         if size > 10**9:
             raise OverflowError("size is too large")
+        if size == 13:
+            raise RuntimeError("size\n13 is bad luck")
 
 
 def test_register_and_find(empty: Any) -> None:
@@ -156,8 +158,24 @@ def test_options_are_checked_before_anything_is_built(empty: Any) -> None:
     assert build("query", "free", {"whatever": 1}) == {"whatever": 1}
 
 
+def test_a_refusal_of_torch_in_several_lines(empty: Any) -> None:
+    register("query", "thing")(Thing)
+    with pytest.raises(ConfigurationError, match="refused its options: size 13 is bad luck"):
+        build("query", "thing", {"size": 13})
+
+
+def test_our_own_errors_keep_their_kind(empty: Any) -> None:
+    def unusable() -> None:
+        raise DataError("no data")
+
+    register("pool", "unusable")(unusable)
+    with pytest.raises(DataError, match="^no data$"):
+        build("pool", "unusable", {})
+
+
 @pytest.mark.parametrize(
-    ("size", "words"), [(-1, "at least 0"), ("x", "not supported"), (10**10, "too large")]
+    ("size", "words"),
+    [(-1, "at least 0"), ("x", "not supported"), (10**10, "too large"), (None, "not supported")],
 )
 def test_options_that_the_component_refuses(empty: Any, size: Any, words: str) -> None:
     register("query", "thing")(Thing)
@@ -192,19 +210,25 @@ def test_other_packages_are_refused_when_reached_through_an_allowed_one(path: st
         import_object(path)
 
 
-@pytest.mark.parametrize("path", ["querist.randomness:torch.manual_seed", "querist.pools.digits:np.save"])
+@pytest.mark.parametrize(
+    "path", ["querist.randomness:torch.manual_seed", "querist.pools.digits:np.save"]
+)
 def test_objects_that_do_not_say_where_they_are_from(path: str) -> None:
     with pytest.raises(ForbiddenImportError):
         import_object(path)
 
 
-@pytest.mark.parametrize("path", ["querist.randomness:torch.rand", "querist.pools.digits:np.random.seed"])
+@pytest.mark.parametrize(
+    "path", ["querist.randomness:torch.rand", "querist.pools.digits:np.random.seed"]
+)
 def test_functions_of_c_extensions_are_refused_in_words(path: str) -> None:
     with pytest.raises(ConfigurationError):
         import_object(path)
 
 
-@pytest.mark.parametrize("path", ["a:b:c", ":x", "examples:", "a b:c", "examples.:x", "ex..a:b", "ä:b"])
+@pytest.mark.parametrize(
+    "path", ["a:b:c", ":x", "examples:", "a b:c", "examples.:x", "ex..a:b", "ä:b"]
+)
 def test_what_is_no_import_path(path: str) -> None:
     with pytest.raises(ConfigurationError, match="package.module:attribute"):
         check_import_path(path)
@@ -237,7 +261,10 @@ def test_a_module_that_fails_while_it_is_imported(
     (tmp_path / "misspelt_plugin.py").write_text("def (:\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(ALLOWED_PACKAGES_VARIABLE, "broken_plugin,misspelt_plugin")
-    for name, words in (("broken_plugin", "division by zero"), ("misspelt_plugin", "invalid syntax")):
+    for name, words in (
+        ("broken_plugin", "division by zero"),
+        ("misspelt_plugin", "invalid syntax"),
+    ):
         with pytest.raises(ConfigurationError, match=words) as error:
             import_object(f"{name}:x")
         assert error.value.__cause__ is not None

@@ -208,7 +208,7 @@ class PartialCheckpoints(Protocol):
 
 
 class Spool(Protocol):
-    """Where a run leaves what the tracker shall hear. Never blocks, never raises for the tracker."""
+    """Where a run leaves what the tracker shall hear. Never waits for the tracker."""
 
     @property
     def folder(self) -> Path:

@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from querist.errors import ConfigurationError, ForbiddenImportError, UnknownNameError
+from querist.errors import (
+    ConfigurationError,
+    ForbiddenImportError,
+    QueristError,
+    UnknownNameError,
+)
 
 KINDS = (
     "pool",
@@ -272,7 +277,8 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
     check_options(kind, name, options)
     try:
         return find(kind, name)(**options)
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        raise ConfigurationError(f"{kind} {name!r} refused its options: {error}") from error
+    except QueristError:
+        raise
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch: the last one
+        reason = " ".join(str(error).split())[:500]
+        raise ConfigurationError(f"{kind} {name!r} refused its options: {reason}") from error

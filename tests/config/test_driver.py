@@ -31,8 +31,7 @@ def test_run_ids_that_are_no_folder_names(run_id: str) -> None:
 def test_no_run_id_leaves_its_folder(run_id: str) -> None:
     try:
         check_run_id(run_id)
-    except ValueError as error:
-        assert "\n" not in str(error)
+    except ValueError:
         return
     assert re.fullmatch(RUN_ID_PATTERN, run_id)
     assert "/" not in run_id

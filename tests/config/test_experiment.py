@@ -216,9 +216,7 @@ numbers = st.integers(1, 10**6)
 
 @given(
     seed=st.integers(0, 2**63 - 1),
-    name=st.text(
-        st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=100
-    ),
+    name=st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=100),
     epochs=numbers,
     batch=st.none() | numbers,
     test=st.floats(0, 0.5),

@@ -40,8 +40,14 @@ def job() -> Callable[..., TrainingJob]:
 def learner() -> Callable[..., TorchLearner]:
     """A torch learner with a module's seeded first weights."""
 
-    def make(module: Callable[[], torch.nn.Module], classes: int | None = 2, **more: Any) -> TorchLearner:
-        own = {k: more.pop(k) for k in list(more) if k in ("sample", "train_step", "validate_step", "loop")}
+    def make(
+        module: Callable[[], torch.nn.Module], classes: int | None = 2, **more: Any
+    ) -> TorchLearner:
+        own = {
+            k: more.pop(k)
+            for k in list(more)
+            if k in ("sample", "train_step", "validate_step", "loop")
+        }
         torch.manual_seed(0)
         return TorchLearner(
             module(),

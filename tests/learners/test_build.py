@@ -17,7 +17,10 @@ def experiment(**more: Any) -> Any:
         {
             "name": "x",
             "data": {"pool": "digits"},
-            "learner": {"name": "examples.two_moons.model:MoonClassifier", "options": {"hidden": 3}},
+            "learner": {
+                "name": "examples.two_moons.model:MoonClassifier",
+                "options": {"hidden": 3},
+            },
             "strategies": {"query": "margin", "label": "oracle", "metrology": "f1"},
             **more,
         }

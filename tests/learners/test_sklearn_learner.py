@@ -25,7 +25,8 @@ CLASSIFIERS = [
 ]  # fmt: skip
 REGRESSORS = [
     "BayesianRidge", "ElasticNet", "GaussianProcessRegressor", "GradientBoostingRegressor",
-    "KNeighborsRegressor", "LinearRegression", "MLPRegressor", "RandomForestRegressor", "Ridge", "SVR",
+    "KNeighborsRegressor", "LinearRegression", "MLPRegressor", "RandomForestRegressor", "Ridge",
+    "SVR",
 ]  # fmt: skip
 
 
@@ -34,7 +35,9 @@ def labeled(targets: torch.Tensor, n: int = 60) -> LabeledSet:
 
 
 def small(name: str) -> Any:
-    parameters = {"n_estimators": 5} if "Forest" in name or "Boost" in name or "Trees" in name else {}
+    parameters = (
+        {"n_estimators": 5} if "Forest" in name or "Boost" in name or "Trees" in name else {}
+    )
     if "Hist" in name or "MLP" in name:
         parameters = {"max_iter": 5}
     return sklearn(name, parameters)
@@ -155,9 +158,12 @@ def test_too_few_labels_for_the_estimator(job: Any) -> None:
 
 def test_a_checkpoint_brings_no_types_of_its_own(job: Any) -> None:
     import skops.io
+
     from querist.values import Label
 
     content = skops.io.dumps(Label(1, 2))
     made = SklearnLearner(LogisticRegression(), classes=3)
-    with pytest.raises(LearnerError, match=r"may not bring types of its own: querist\.values\.Label"):
+    with pytest.raises(
+        LearnerError, match=r"may not bring types of its own: querist\.values\.Label"
+    ):
         made.load_state_files({"estimator.skops": content})

@@ -119,7 +119,15 @@ def test_recording_again_changes_nothing(ledger: Ledger) -> None:
 
     def content() -> list[Any]:
         with sqlite3.connect(ledger.path) as connection:
-            tables = ("selections", "requests", "labels", "metrology", "phases", "verdicts", "commits")
+            tables = (
+                "selections",
+                "requests",
+                "labels",
+                "metrology",
+                "phases",
+                "verdicts",
+                "commits",
+            )
             return [connection.execute(f"SELECT * FROM {t}").fetchall() for t in tables]
 
     everything(again=False)
@@ -194,7 +202,11 @@ def test_champion_is_the_one_promoted_last(ledger: Ledger) -> None:
 
 def test_made_samples(ledger: Ledger) -> None:
     ledger.record_selection(
-        0, [(10, 1.0, "x"), (11, 0.5, "x")], keys=["a", "b"], made={11: b"two", 10: b"one"}, started=0
+        0,
+        [(10, 1.0, "x"), (11, 0.5, "x")],
+        keys=["a", "b"],
+        made={11: b"two", 10: b"one"},
+        started=0,
     )
     assert ledger.made_samples() == [b"one", b"two"]
     assert ledger.made_count() == 2

@@ -16,7 +16,9 @@ class Items(list[Any]):
 
 
 def test_reads_items_in_the_order_asked() -> None:
-    pool = DatasetPool(TensorDataset(torch.arange(6.0).reshape(3, 2), torch.tensor([1, 0, 1])), classes=2)
+    pool = DatasetPool(
+        TensorDataset(torch.arange(6.0).reshape(3, 2), torch.tensor([1, 0, 1])), classes=2
+    )
     assert isinstance(pool, Pool)
     assert (len(pool), pool.classes, pool.truthful) == (3, 2, True)
     assert pool.features(torch.tensor([2, 0])).tolist() == [[4.0, 5.0], [0.0, 1.0]]
@@ -38,7 +40,9 @@ def test_nothing_asked_nothing_given() -> None:
 
 
 def test_class_names_are_counted() -> None:
-    pool = DatasetPool(TensorDataset(torch.zeros(3, 2), torch.tensor([1, 0, 1])), classes=["cat", "dog"])
+    pool = DatasetPool(
+        TensorDataset(torch.zeros(3, 2), torch.tensor([1, 0, 1])), classes=["cat", "dog"]
+    )
     assert pool.classes == 2
 
 

@@ -82,7 +82,9 @@ def test_subsets_are_a_partition_that_depends_on_the_seed_alone(
         by_class = made.targets(found[name]).bincount(minlength=len(counts)).tolist()
         if stratify and test + validation > 0:
             expected = [round(share * n) for n in counts]
-            assert all(abs(a - b) <= (name == VALIDATION) for a, b in zip(by_class, expected, strict=True))
+            assert all(
+                abs(a - b) <= (name == VALIDATION) for a, b in zip(by_class, expected, strict=True)
+            )
         else:
             assert abs(sum(by_class) - share * len(made)) <= 1
 

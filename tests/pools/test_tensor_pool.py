@@ -21,7 +21,9 @@ def test_features_and_targets_come_in_the_order_asked() -> None:
     assert pool.features(torch.tensor([], dtype=torch.int64)).shape == (0, 2)
 
 
-@pytest.mark.parametrize("targets", [np.array([0, 1, 2], dtype=np.uint8), np.array([0, 2, 1], dtype=np.int32)])
+@pytest.mark.parametrize(
+    "targets", [np.array([0, 1, 2], dtype=np.uint8), np.array([0, 2, 1], dtype=np.int32)]
+)
 def test_integer_arrays_are_classes(targets: Any) -> None:
     pool = TensorPool(np.zeros((3, 2)), targets)
     assert pool.classes == 3
@@ -59,6 +61,12 @@ def test_a_memory_mapped_array_is_read_in_pieces(tmp_path: Path) -> None:
 def test_targets_that_do_not_fit(targets: torch.Tensor, classes: int | None, words: str) -> None:
     with pytest.raises(DataError, match=words):
         TensorPool(torch.zeros(3, 2), targets, classes=classes)
+
+
+@pytest.mark.parametrize("features", [np.array([["a"]]), np.array([[None]]), np.array([[1j]])])
+def test_features_that_are_no_numbers(features: Any) -> None:
+    with pytest.raises(DataError, match="features are numbers, not"):
+        TensorPool(features)
 
 
 def test_a_pool_whose_truth_nobody_knows() -> None:

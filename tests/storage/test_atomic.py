@@ -61,7 +61,10 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     assert names(tmp_path) == ["a.json"]
 
 
-@pytest.mark.parametrize(("function", "after"), [("replace", 0), ("replace", 1), ("fsync", 0), ("fsync", 1), ("fsync", 2)])
+@pytest.mark.parametrize(
+    ("function", "after"),
+    [("replace", 0), ("replace", 1), ("fsync", 0), ("fsync", 1), ("fsync", 2)],
+)
 def test_a_folder_that_cannot_be_written_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, after: int
 ) -> None:

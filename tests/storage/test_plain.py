@@ -20,9 +20,11 @@ leaves = (
 )
 nested = st.recursive(
     leaves,
-    lambda x: st.lists(x, max_size=3)
-    | st.tuples(x, x)
-    | st.dictionaries(st.text(max_size=5), x, max_size=3),
+    lambda x: (
+        st.lists(x, max_size=3)
+        | st.tuples(x, x)
+        | st.dictionaries(st.text(max_size=5), x, max_size=3)
+    ),
     max_leaves=10,
 )
 

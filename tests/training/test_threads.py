@@ -16,7 +16,7 @@ def test_small_models_get_one_thread() -> None:
 
 def test_threads_are_put_back_after_an_error() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), torch_threads(before + 1):
+    with pytest.raises(ZeroDivisionError), torch_threads(before + 1):  # noqa: PT012
         assert torch.get_num_threads() == before + 1
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == before

@@ -68,7 +68,7 @@ class TrainingConfig(Group):
     """Stop on the validation loss; needs `data.split.validation`. Default: train all epochs."""
 
     checkpoint_epochs: int = Field(default=0, ge=0)
-    """Keep the state every so many epochs, so that a killed training goes on from there. 0 = off."""
+    """Keep the state every so many epochs, so that a killed training goes on there. 0 = off."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     """`auto` (a GPU when there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""

@@ -170,7 +170,7 @@ def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _normalized(content: bytes) -> bytes:
-    """The same file without time stamps and addresses, so that equal estimators give equal bytes."""
+    """The same file without time stamps and addresses: equal estimators give equal bytes."""
     source, target = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
     schema = json.loads(source.read(_SCHEMA))
     files: dict[str, str] = {}

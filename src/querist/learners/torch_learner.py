@@ -58,8 +58,8 @@ class TorchLearner:
     Args:
         module: the model; its present weights are the first weights.
         classes: number of classes; None for regression.
-        sample: features of one sample `(1, ...)`, to find out what the module gives; None where only
-            the user's own steps know what an item is.
+        sample: features of one sample `(1, ...)`, to find out what the module gives; None where
+            only the user's own steps know what an item is.
         settings: loss, device, dtype and threads are taken from here.
         loop: the training loop.
         train_step, validate_step: instead of the loss.

@@ -91,7 +91,7 @@ class Ledger:
             raise
         except DatabaseError as error:
             raise RunError(
-                f"{self.path} is damaged, {error.orig}: bring it back from a copy, or start a new run"
+                f"{self.path} is damaged, {error.orig}: bring back a copy, or start a new run"
             ) from error
 
     @contextmanager

@@ -31,6 +31,11 @@ def check_pool(pool: Pool, what: str = "data.pool") -> str:
     bad = 0
     first: int | None = None
     for indices, features in chunks_of(pool):
+        if not isinstance(features, torch.Tensor) or len(features) != len(indices):
+            raise DataError(
+                f"features of {what} come as one tensor ({len(indices)}, ...) for {len(indices)} "
+                f"samples, not {getattr(features, 'shape', '')} {type(features).__name__}"
+            )
         if features.is_floating_point():
             finite = torch.isfinite(features).reshape(len(features), -1).all(1)
             if not bool(finite.all()):

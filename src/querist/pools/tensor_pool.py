@@ -34,6 +34,10 @@ class TensorPool:
         classes: int | None = None,
         held_out: Mapping[str, TensorPool] | None = None,
     ) -> None:
+        if isinstance(features, np.ndarray) and features.dtype.kind not in "biuf":
+            raise DataError(
+                f"features are numbers, not {features.dtype}: encode text and objects as numbers"
+            )
         self._features = features
         self._targets = None if targets is None else _as_targets(targets)
         self.held_out = dict(held_out or {})

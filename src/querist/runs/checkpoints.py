@@ -80,7 +80,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        files = {name: (folder / name).read_bytes() for name in manifest["files"]}
+        files = {name: (folder / Path(name).name).read_bytes() for name in manifest["files"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
     for name, content in files.items():

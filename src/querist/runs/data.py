@@ -166,7 +166,8 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
     )
     data = _assemble(pool, fingerprint, {**subsets, INITIAL: initial})
     held = {VALIDATION: data.validation, TEST: data.test}
-    parts: dict[str, tuple[Pool, torch.Tensor]] = {TRAIN: (pool, torch.cat([subsets[TRAIN]]))}
+    learned_from = torch.cat([subsets[TRAIN], initial]).unique()
+    parts: dict[str, tuple[Pool, torch.Tensor]] = {TRAIN: (pool, learned_from)}
     parts |= {name: (s.pool, s.indices) for name, s in held.items() if s is not None}
     check_disjoint(parts)
     _check_held_out(experiment, data)

@@ -34,11 +34,16 @@ from querist.runs.lock import RunLock
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
-from querist.storage.atomic import storage_errors, write_file
+from querist.storage.atomic import TEMPORARY, storage_errors, write_file
 from querist.tracking.spool import TrackingSpool
 
 EXPERIMENT_FILE = "experiment.yaml"
 LEDGER_FILE = "ledger.db"
+_LEFT_BY_A_KILL = {
+    "run.lock",
+    f"{TEMPORARY}{EXPERIMENT_FILE}",
+    *(f"{LEDGER_FILE}{ending}" for ending in ("", "-wal", "-shm", "-journal")),
+}
 _log = logging.getLogger(__name__)
 _open: dict[Path, Run] = {}
 _opening = threading.RLock()
@@ -122,6 +127,12 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
                 "choose another id"
             )
         # A process was killed while it made the run: nothing was asked or trained yet.
+        foreign = sorted({path.name for path in folder.iterdir()} - _LEFT_BY_A_KILL)
+        if foreign:
+            raise RunExistsError(
+                f"{folder} is there and is no run of Querist (it holds {foreign[0]!r}): choose "
+                "another id or driver.root_log_dir"
+            )
         shutil.rmtree(folder)
     driver = experiment.driver.model_copy(update={"run_id": None})
     experiment = experiment.model_copy(update={"driver": driver})

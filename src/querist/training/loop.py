@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
-from querist.errors import LearnerError
+from querist.errors import ConfigurationError, LearnerError
 from querist.pools.labeled import LabeledSet
 from querist.registry import register
 from querist.training.batches import Batches, batches_of
@@ -159,17 +159,25 @@ class _Progress:
     def after_epoch(self, module: torch.nn.Module, job: TrainingJob) -> None:
         self.epoch += 1
         if self.scheduler is not None:
-            if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                watched = self.validation_loss
-                self.scheduler.step(self.train_loss if watched is None else watched)
-            else:
-                self.scheduler.step()
+            self._step_scheduler()
         self._watch(module, job)
         job.on_epoch(EpochReport(self.epoch, job.epochs, self.train_loss, self.validation_loss))
         every = job.settings.checkpoint_epochs
         due = every > 0 and self.epoch % every == 0 and self.epoch < job.epochs
         if job.partial is not None and due:
             job.partial.save(self.epoch, self._files(module))
+
+    def _step_scheduler(self) -> None:
+        try:
+            if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                watched = self.validation_loss
+                self.scheduler.step(self.train_loss if watched is None else watched)
+            else:
+                self.scheduler.step()
+        except ValueError as error:  # OneCycleLR has a last step
+            raise ConfigurationError(
+                f"scheduler {type(self.scheduler).__name__} refused epoch {self.epoch}: {error}"
+            ) from error
 
     def _watch(self, module: torch.nn.Module, job: TrainingJob) -> None:
         early = job.settings.early_stopping

@@ -1,0 +1,147 @@
+"""What a person sees."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from querist.comparison import Saving, VariantResult
+from querist.deployments import terminal
+from querist.deployments.terminal import Watch, show_comparison, show_summary
+from querist.flows.comparison import ComparisonResult
+from querist.phases.conclude import Summary
+from querist.progress import Progress, tell
+from querist.values import Phase
+
+
+class Clock:
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(terminal, "time", clock)
+    return clock
+
+
+def lines(*, terminal: bool = False) -> tuple[Console, Callable[[], str]]:
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=terminal, width=80)
+    return console, buffer.getvalue
+
+
+def progress(iteration: int, phase: Phase | None = None, **more: Any) -> Progress:
+    more = {"labels": 50 + 10 * iteration, "iterations": 10, **more}
+    return Progress(run_id="r", name="two-moons", iteration=iteration, phase=phase, **more)
+
+
+def test_lines_where_there_is_no_terminal(clock: Clock) -> None:
+    console, text = lines()
+    with Watch(console).shown():
+        tell(progress(0, Phase.TRAIN))
+        clock.now = 1.0
+        tell(progress(0, Phase.TRAIN, loss=0.5))  # too soon after the line before
+        clock.now = 10.0
+        tell(progress(0, metrics={"precision": 0.9, "f1": 0.75}))
+        clock.now = 20.0
+        tell(progress(1, Phase.TRAIN))
+    tell(progress(2))  # nobody watches any more
+    assert text().splitlines() == [
+        "two-moons: iteration 1 of 10, 50 labels",
+        "two-moons: iteration 1 of 10, 50 labels, loss 0.500, F1 0.750, 1 min 30 s left",
+        "two-moons: iteration 2 of 10, 60 labels, loss 0.500, F1 0.750, 3 min 00 s left",
+    ]
+
+
+def test_the_last_iteration_has_its_line_however_soon(clock: Clock) -> None:
+    console, text = lines()
+    with Watch(console).shown():
+        tell(progress(8))
+        tell(progress(9, metrics={"mse": 0.25, "mae": 0.5, "r2": 0.1}))
+    assert text().splitlines()[-1] == (
+        "two-moons: iteration 10 of 10, 140 labels, mse 0.250, mae 0.500"
+    )
+
+
+def test_time_left_counts_from_where_a_run_was_resumed(clock: Clock) -> None:
+    console, text = lines()
+    with Watch(console).shown():
+        tell(progress(6, Phase.TRAIN))
+        clock.now = 3600.0
+        tell(progress(6))
+    assert text().splitlines()[-1].endswith("3 h 00 min left")
+
+
+def test_a_bar_on_a_terminal(clock: Clock) -> None:
+    console, text = lines(terminal=True)
+    with Watch(console).shown():
+        tell(progress(3, metrics={"f1": 0.5}))
+    assert "two-moons" in text()
+    assert "4/10" in text()
+
+
+SUMMARY = Summary(
+    run_id="cafe0001",
+    folder="/somewhere/active_learning_logs/cafe0001",
+    stop_reason="max iterations: 4",
+    iterations=4,
+    labels=90,
+    labels_bought=40,
+    metric="f1",
+    first=0.5,
+    last=0.75,
+    model_iteration=3,
+    seconds={"train": 100.0, "metrology": 1.0},
+)
+URI = "sqlite:////somewhere/that/is/quite/long/active_learning_logs/mlflow.db"
+
+
+def test_the_summary() -> None:
+    console, text = lines()
+    show_summary(console, SUMMARY, 110.0, tracking=URI, whole=True)
+    shown = text()
+    assert "cafe0001 (max iterations: 4)" in shown
+    assert "0.500 at first, 0.750 at last" in shown
+    assert "90 (50 at the start, 40 bought)" in shown
+    assert "110.0 s; train 100.0 s, metrology 1.0 s, all else 9.0 s" in shown
+    assert "prefect server start" in shown
+    # What is to be copied stands on one line.
+    assert f"mlflow ui --backend-store-uri {URI}" in shown
+
+
+def test_the_summary_of_a_resumed_run_does_not_pretend() -> None:
+    console, text = lines()
+    show_summary(console, SUMMARY, 20.0, tracking=None, whole=False)
+    assert "20.0 s; over the whole run train 100.0 s" in text()
+    assert "all else" not in text()
+    assert "mlflow" not in text()
+
+
+def test_a_comparison() -> None:
+    def variant(name: str, last: float) -> VariantResult:
+        return VariantResult(name, (((50, 0.5), (60, last)),) * 2, last, 0.01, 0.6, 0.02)
+
+    result = ComparisonResult(
+        comparison_id="c",
+        folder="/somewhere/c",
+        metric="f1",
+        baseline="random",
+        variants=(variant("uncertainty", 0.8), variant("random", 0.7)),
+        savings=(Saving("uncertainty", 0.7, 50, 60), Saving("uncertainty", 0.6, 60, 50)),
+    )
+    console, text = lines()
+    show_comparison(console, result, 130.0)
+    shown = text()
+    assert "0.800 ± 0.010" in shown
+    assert "2 seeds" in shown
+    assert "uncertainty needs 50 labels, random 60: saves 10 labels" in " ".join(shown.split())
+    assert "costs 10 labels" in shown
+    assert "/somewhere/c/comparison.png   (2 min 10 s)" in shown

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from querist.errors import DataError, LabelError
+from querist.pools import TensorPool
+from querist.runs.data import _consensus
+from querist.values import Label, Task
+
+
+@pytest.mark.parametrize("value", [2, -1, 1.0, True, "1", None, [1], float("nan")])
+def test_labels_outside_the_classes(new_run: Any, value: Any) -> None:
+    with pytest.raises(LabelError, match=r"a class 0 to 1, not .* for sample 7"):
+        new_run().data.check_label(Label(7, value))
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), [1.0, float("nan")], "x", True, None]
+)
+def test_numbers_that_are_no_labels(new_run: Any, component: Any, value: Any) -> None:
+    run = new_run(**regression(component))
+    run.data.check_label(Label(7, 1.5))
+    with pytest.raises(LabelError, match="a finite number or a list of them"):
+        run.data.check_label(Label(7, value))
+
+
+def regression(component: Any, width: int = 0) -> dict[str, Any]:
+    def make() -> TensorPool:
+        features = torch.rand(40, 2)
+        targets = features.sum(1) if not width else features.repeat(1, width)[:, :width]
+        return TensorPool(features, targets)
+
+    return {
+        "data": {
+            "pool": {"name": component("pool", make)},
+            "split": {"test": 0.25},
+            "initial": {"count": 5, "stratify": False},
+        },
+        "learner": {"name": "sklearn", "options": {"estimator": "Ridge"}},
+        "strategies": {"query": {"name": "random", "n": 5}, "metrology": ["mse", "r2"]},
+    }
+
+
+def test_vectors_as_targets(new_run: Any, component: Any, drive: Any) -> None:
+    run = new_run(**regression(component, width=3))
+    drive.finish(run)
+    assert run.labeled(2).targets.shape == (15, 3)
+
+
+def test_consensus_of_annotators() -> None:
+    assert _consensus([1, 0, 1], Task.CLASSIFICATION) == 1
+    assert _consensus([1, 0], Task.CLASSIFICATION) == 0, "a tie goes to the lower class"
+    assert _consensus([1.0, 2.0], Task.REGRESSION) == 1.5
+    assert _consensus([[1.0, 0.0], [3.0, 1.0]], Task.REGRESSION) == [2.0, 0.5]
+
+
+def test_split_and_initial_labels_are_disjoint_and_kept(new_run: Any, drive: Any) -> None:
+    changes = {
+        "data": {
+            "pool": {"name": "digits"},
+            "split": {"test": 0.2, "validation": 0.1},
+            "initial": {"share": 0.05, "count": None, "stratify": True},
+        },
+        "learner": {"name": "sklearn", "options": {"estimator": "GaussianNB"}},
+    }
+    run = new_run(**changes)
+    parts = [
+        run.data.initial,
+        run.data.queryable,
+        run.data.test.indices,
+        run.data.validation.indices,
+    ]
+    together = torch.cat(parts)
+    assert len(together.unique()) == len(together) == 1797
+    again = drive.reopened(run)
+    assert torch.equal(again.data.initial, run.data.initial)
+    assert torch.equal(again.data.test.indices, run.data.test.indices)
+    assert torch.equal(again.data.queryable, run.data.queryable)
+
+
+class Folder(Dataset[Any]):
+    """A map-style data set as torchvision's are."""
+
+    def __init__(self, n: int = 60, names: bool = False) -> None:
+        self.points = torch.rand(n, 2, generator=torch.Generator().manual_seed(0))
+        self.classes: Any = ["left", "right"] if names else 2
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.points[index], int(self.points[index, 0] > 0.5)
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_a_map_style_data_set_is_a_pool(
+    new_run: Any, component: Any, drive: Any, names: bool
+) -> None:
+    pool = component("pool", Folder)
+    data = {"pool": {"name": pool, "options": {"names": names}}, "split": {"test": 0.2}}
+    run = new_run(data=data)
+    assert run.data.pool.classes == 2
+    drive.finish(run)
+    assert len(run.labeled(2)) == 20
+    again = new_run(data=data)
+    drive.finish(again)
+    assert drive.content(again) == drive.content(run)
+
+
+def test_what_is_no_pool(new_run: Any, component: Any) -> None:
+    with pytest.raises(DataError, match=r"data.pool gives a \w+: a pool has `features`"):
+        new_run(data={"pool": {"name": component("pool", lambda: 3)}})
