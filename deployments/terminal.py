@@ -116,26 +116,28 @@ def show_summary(
         tracking: the MLflow tracking URI; None without tracking.
         whole: whether the command did all of the run, so that the rest of its time is known.
     """
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("run", f"{summary.run_id} ({summary.stop_reason})")
+    rows: list[tuple[str, str]] = []
+    rows.append(("run", f"{summary.run_id} ({summary.stop_reason})"))
     if summary.metric is not None and summary.first is not None and summary.last is not None:
         name = "F1" if summary.metric == "f1" else summary.metric
-        table.add_row(name, f"{summary.first:.3f} at first, {summary.last:.3f} at last")
+        rows.append((name, f"{summary.first:.3f} at first, {summary.last:.3f} at last"))
     initial = summary.labels - summary.labels_bought
-    table.add_row(
-        "labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)"
+    rows.append(
+        ("labels", f"{summary.labels} ({initial} at the start, {summary.labels_bought} bought)")
     )
     phases = ", ".join(f"{name} {_short(spent)}" for name, spent in summary.seconds.items())
     rest = f", all else {_short(seconds - sum(summary.seconds.values()))}" if whole else ""
-    table.add_row(
-        "time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}"
+    rows.append(
+        ("time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}")
     )
-    table.add_row("folder", summary.folder)
-    table.add_row("Prefect UI", "prefect server start   (then open the address that it prints)")
+    rows.append(("folder", summary.folder))
+    rows.append(("Prefect UI", "prefect server start   (then open the address that it prints)"))
     if tracking is not None:
-        table.add_row("MLflow UI", f"mlflow ui --backend-store-uri {tracking}")
+        rows.append(("MLflow UI", f"mlflow ui --backend-store-uri {tracking}"))
     console.print()
-    console.print(table, highlight=False, soft_wrap=True)
+    for name, text in rows:
+        # No table: it would break or cut off what is to be copied.
+        console.print(f"{name:<10}  {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_comparison(console: Console, result: ComparisonResult, seconds: float) -> None:

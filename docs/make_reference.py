@@ -69,7 +69,6 @@ ONLY = {
 """What users need of modules that hold more."""
 
 NOT_IN_THE_SCHEMA = {
-    "name": "1 to 100 characters, none of them a control character",
     "training.threads": "1 to 1024",
     "driver.run_id": "`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, no `..`",
     "data.split": "test + validation below 1",
@@ -374,7 +373,7 @@ def _entry(thing: Any, name: str, note: str) -> str:
 def _value(thing: Any) -> str:
     if isinstance(thing, frozenset | tuple):
         return ", ".join(f"`{x}`" for x in (thing if isinstance(thing, tuple) else sorted(thing)))
-    return f"`{thing!r}`"
+    return f"`{str(thing).replace('collections.abc.', '')}`"
 
 
 def _constructor(thing: type) -> str:
@@ -414,7 +413,7 @@ def _signature(thing: Callable[..., Any]) -> str:
     signature = inspect.signature(thing)
     parts, star = [], False
     for name, p in signature.parameters.items():
-        if name == "self":
+        if name == "self" or name.startswith("_"):
             continue
         star = star or p.kind is p.VAR_POSITIONAL
         if p.kind is p.KEYWORD_ONLY and not star:

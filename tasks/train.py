@@ -43,9 +43,9 @@ async def training_ahead(run: RunReference) -> AsyncIterator[None]:
         yield
     finally:
         left = _ahead.pop(run.folder).training
-        if left is not None:
+        if left is not None:  # the flow failed or was cancelled before the task took it
+            left.cancel()
             await asyncio.wait([left])
-            left.exception()
 
 
 def start_training(run: RunReference, iteration: int) -> None:

@@ -190,7 +190,9 @@ def test_any_override_is_merged_or_refused_in_one_line(path: list[str], text: st
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("name", ["1e5", "1234e567", "-2E+3", "null", "yes", "0x1f", "1_0", "a: b"])
+@pytest.mark.parametrize(
+    "name", ["1e5", "1234e567", "-2E+3", "null", "yes", "0x1f", "1_0", "a: b", "ü\u2028"]
+)
 def test_text_that_looks_like_something_else_is_read_back(
     content: Any, tmp_path: Path, name: str
 ) -> None:

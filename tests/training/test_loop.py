@@ -140,7 +140,7 @@ def test_early_stopping(
         ),
     )
     assert (report.epochs, report.stopped_early, report.validation_loss) == (epochs, stopped, loss)
-    assert float(made.module.weight) == weight
+    assert float(made.module.weight.detach()) == weight
 
 
 def test_validation_is_weighted_by_batch(

@@ -16,6 +16,7 @@ from querist.errors import ConfigurationError, UnknownNameError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
+_OTHER_LINE_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,7 +48,10 @@ for _either in (_Loader, _Dumper):
 
 def dump_yaml(content: Any) -> str:
     """`content` as YAML that `read_yaml` reads back."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if _OTHER_LINE_BREAKS.search(text):  # written as they are they are read as a blank
+        text = yaml.dump(content, Dumper=_Dumper, sort_keys=False)
+    return text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -52,15 +52,24 @@ class Host(Protocol):
 
 
 class LocalHost:
-    """Carries out steps in threads of this process."""
+    """Carries out steps in threads of this process; who cancels waits for the step to end."""
 
     async def make(self, step: Step, *args: Any) -> Any:
         """Call `step(*args)`."""
-        return await asyncio.to_thread(step, *args)
+        return await self._to_its_end(lambda: step(*args))
 
     async def call(self, run: RunReference, step: Step, *args: Any) -> Any:
         """Call `step(run, *args)` on the open run."""
-        return await asyncio.to_thread(lambda: step(open_run(run), *args))
+        return await self._to_its_end(lambda: step(open_run(run), *args))
+
+    async def _to_its_end(self, call: Callable[[], Any]) -> Any:
+        """A thread cannot be stopped, and its run must not be closed while it works on it."""
+        thread = asyncio.ensure_future(asyncio.to_thread(call))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            await asyncio.wait([thread])
+            raise
 
     async def release(self, run: RunReference) -> None:
         """Close the run."""
@@ -90,15 +99,23 @@ class ForkedHost:
 
     async def make(self, step: Step, *args: Any) -> Any:
         """Call `step(*args)` in the child."""
-        return await asyncio.to_thread(self._ask, None, step, args)
+        return await self._or_stop(None, step, args)
 
     async def call(self, run: RunReference, step: Step, *args: Any) -> Any:
         """Call `step(run, *args)` in the child."""
-        return await asyncio.to_thread(self._ask, run, step, args)
+        return await self._or_stop(run, step, args)
+
+    async def _or_stop(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
+        """Who cancels a step ends the child in the middle of it."""
+        try:
+            return await asyncio.to_thread(self._ask, run, step, args)
+        except asyncio.CancelledError:
+            self.stop()
+            raise
 
     async def release(self, run: RunReference) -> None:
         """Close the run in the child; nothing to do when the child is gone."""
-        if self._process.is_alive() and not self._connection.closed:
+        if self._process.is_alive():
             await asyncio.to_thread(self._ask, None, close_run, (run,))
 
     def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
@@ -131,7 +148,6 @@ class ForkedHost:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        self._connection.close()
 
 
 def _serve(connection: Connection, parents_end: Connection, parent: int) -> None:
