@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
 from querist.errors import (
@@ -85,7 +85,7 @@ def run(
     # The server takes seconds to start: it starts while everything else is imported and checked.
     with _mistakes(), ServerIfNeeded() as server:
         from querist.config.load import apply_overrides, build_experiment, read_yaml
-        from querist.runs.open import check_components, checked_run_id
+        from querist.runs.open import check_components, check_free, checked_run_id
 
         content = apply_overrides(read_yaml(experiment), overrides or [])
         if run_id is not None:
@@ -95,21 +95,10 @@ def run(
             return
         checked = build_experiment(content, str(experiment))
         check_components(checked)
-        _refuse_taken(checked, run_id)
+        chosen = run_id or checked.driver.run_id
+        if chosen is not None:
+            check_free(checked.driver.root_log_dir.absolute() / chosen)
         _drive(lambda flow: flow(checked, run_id), server, as_json, started, whole=True)
-
-
-def _refuse_taken(experiment: Any, run_id: str | None) -> None:
-    from querist.runs.lock import RunLock
-
-    chosen = run_id or experiment.driver.run_id
-    folder = experiment.driver.root_log_dir / (chosen or "")
-    if chosen is not None and (folder / "experiment.yaml").exists():
-        RunLock(folder).release()
-        raise RunExistsError(
-            f"run {chosen} exists already: `querist resume {chosen}` goes on with it, or choose "
-            "another id"
-        )
 
 
 def _run_comparison(
@@ -224,12 +213,11 @@ def status(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> N
         if as_json:
             print(json.dumps(dataclasses.asdict(found)))
             return
-        table = Table(show_header=False, box=None, pad_edge=False)
         for key, value in dataclasses.asdict(found).items():
             if isinstance(value, dict):
                 value = ", ".join(f"{k} {v:.4g}" for k, v in value.items())
-            table.add_row(key.replace("_", " "), escape(str("" if value is None else value)))
-        out.print(table, soft_wrap=True)
+            text = "" if value is None else value
+            out.print(f"{key.replace('_', ' '):<16}  {text}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -265,7 +253,8 @@ def components(
             ]
             print(json.dumps(rows))
             return
-        table = Table("kind", "name", "options", "what it is")
+        names = [Column(title, no_wrap=True) for title in ("kind", "name")]
+        table = Table(*names, "options", "what it is")
         for c in found:
             options = ", ".join(
                 name if p.default is p.empty else f"{name}={p.default!r}"

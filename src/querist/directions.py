@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import StrEnum
 
-from querist.errors import ConfigurationError, UnknownNameError
+from querist.errors import ConfigurationError
 
 HIGHER_IS_BETTER = frozenset({"f1", "accuracy", "precision", "recall", "r2"})
 LOWER_IS_BETTER = frozenset({"mse", "mae", "loss", "train_loss"})
@@ -25,7 +25,7 @@ def direction_of(metric: str, direction: str = "auto") -> Direction:
         ConfigurationError: `direction` is none, or `auto` and the metric is not a known one.
     """
     if direction not in ("auto", "max", "min"):
-        raise UnknownNameError("direction", str(direction), ("auto", "max", "min"))
+        raise ConfigurationError(f"direction is one of auto, max, min, not {direction!r}")
     if direction != "auto":
         return Direction(direction)
     if metric in HIGHER_IS_BETTER:

@@ -173,7 +173,10 @@ class Schedule(Protocol):
     """Changes a group of settings from iteration to iteration."""
 
     def settings(self, iteration: int, history: History) -> Mapping[str, Any]:
-        """What to merge over the group's base settings in `iteration`; empty = the base."""
+        """What to merge over the group's base settings in `iteration`; empty = the base.
+
+        Before a run starts it is asked with an empty history, so that mistakes show early.
+        """
         ...
 
 

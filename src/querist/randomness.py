@@ -7,6 +7,7 @@ the same numbers as one that was never stopped.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,17 +30,19 @@ def generator(seed: int, iteration: int, phase: str, purpose: str) -> torch.Gene
 
 @contextmanager
 def seeded_globally(seed: int) -> Iterator[None]:
-    """Torch's and numpy's global generators, seeded inside and put back after.
+    """Torch's, numpy's and Python's global generators, seeded inside and put back after.
 
     For what cannot be handed a generator: weight initialization, dropout, users' models.
     """
     import numpy as np
 
-    numpy_state = np.random.get_state()
+    numpy_state, python_state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
+        random.seed(seed)
         try:
             yield
         finally:
             np.random.set_state(numpy_state)
+            random.setstate(python_state)

@@ -1,8 +1,10 @@
 """The code blocks of a Markdown page, with what the comment above each says about it.
 
-    <!-- file: study.py -->     the block is written to this file
-    <!-- run -->                a Python block that is run
-    <!-- fails: 2 -->           commands that end with this exit code
+<!-- file: study.py -->     the block is written to this file
+<!-- run -->                a Python block that is run
+<!-- fails: 2 -->           commands that end with this exit code
+<!-- same as: PATH -->     the block is this file of the repository
+<!-- part of: PATH -->     the block's lines are in this file
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- (\w+)(?:: (.*?))? -->\n+\Z")
+_MARK = re.compile(r"<!-- ([\w ]+)(?:: (.*?))? -->\n+\Z")
 
 
 @dataclass(frozen=True)

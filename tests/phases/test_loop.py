@@ -126,7 +126,7 @@ def test_a_query_larger_than_the_pool(new_run: Any, drive: Any) -> None:
     assert not drive.iterate(run, 0).stop
     assert len(run.ledger.selected(0)) == 50
     log = (run.reference.folder / "console.log").read_text()
-    assert "asked for 1000 samples, the pool had 50 left" in log
+    assert "asked for 1000 samples, pool and budget left 50" in log
     decision = drive.iterate(run, 1)
     assert decision.stop
     assert "pool exhausted" in decision.reason
@@ -217,13 +217,7 @@ def test_a_label_outside_the_classes_loses_nothing(new_run: Any, drive: Any, sou
         ("ledger", True),
         ("ledger", False),
         ("memory", False),
-        pytest.param(
-            "memory",
-            True,
-            marks=pytest.mark.xfail(
-                strict=True, reason="phases.query hands over answered samples again"
-            ),
-        ),
+        ("memory", True),
     ],
 )
 def test_a_source_that_fails_is_asked_only_for_the_rest(
@@ -262,7 +256,6 @@ def test_pending_labels_are_asked_for_again_in_the_next_iteration(
     assert run.data.labeled(run.ledger).indices[10:].tolist() == first + second
 
 
-@pytest.mark.xfail(strict=True, reason="phases.decide takes an empty selection for an empty pool")
 def test_pending_labels_are_part_of_the_budget_but_do_not_exhaust_the_pool(
     new_run: Any, drive: Any, source: Any
 ) -> None:

@@ -143,7 +143,7 @@ def test_initial_indices_that_cannot_be(indices: tuple[int, ...], word: str) -> 
         drawn(pool(5, 5), torch.arange(8), indices=indices)
 
 
-@pytest.mark.parametrize("config", [{"count": 9}, {"share": 1.0}, {"share": 0.001}])
+@pytest.mark.parametrize("config", [{"count": 9}, {"share": 0.001}])
 def test_initial_samples_that_are_too_many_or_none(config: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="of the 8 samples that are not held back"):
         drawn(pool(5, 5), torch.arange(8), **config)

@@ -36,7 +36,7 @@ class InitialConfig(Group):
     """What is labeled before the first iteration: exactly one of these."""
 
     share: float | None = Field(default=None, gt=0.0, le=1.0)
-    """Share of the pool, drawn at random."""
+    """Share of the samples that are not held back, drawn at random."""
 
     count: int | None = Field(default=None, ge=1)
     """Number of samples, drawn at random."""

@@ -13,6 +13,7 @@ from querist.errors import LearnerError
 from querist.learners.losses import LOSSES, choose_loss, probabilities
 from querist.pools.labeled import LabeledSet
 from querist.protocols import TrainingLoop, TrainStep, ValidateStep
+from querist.randomness import seeded_globally
 from querist.training.batches import to_device
 from querist.training.job import TrainingJob, TrainingReport
 from querist.training.loop import (
@@ -150,7 +151,7 @@ class TorchLearner:
             validate_step=self.validate_step,
             optimizer_state=None if job.settings.reset_optimizer else self._optimizer_state,
         )
-        with torch_threads(self._threads), torch.random.fork_rng():
+        with torch_threads(self._threads), seeded_globally(job.epoch_seed(0)):
             report = self._loop(self.module, labeled, job)
         self.module.eval()
         self._optimizer_state = report.optimizer_state

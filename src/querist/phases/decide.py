@@ -24,9 +24,19 @@ def _decide(run: Run, iteration: int) -> StopDecision:
         decision = criterion.check(history)
         if decision.stop:
             return StopDecision(True, f"criterion met: {decision.reason}")
-    if Phase.QUERY in run.ledger.done_phases(iteration) and not len(run.ledger.selected(iteration)):
+    if _nothing_to_ask(run, iteration):
         return StopDecision(True, "pool exhausted: no sample was left to ask for")
     steps = run.experiment.driver.max_active_learning_steps
     if iteration + 1 >= steps:
         return StopDecision(True, f"max iterations: {steps}")
     return StopDecision(False)
+
+
+def _nothing_to_ask(run: Run, iteration: int) -> bool:
+    """Whether the query phase found nothing, nothing is left, and no label is pending."""
+    return (
+        Phase.QUERY in run.ledger.done_phases(iteration)
+        and not len(run.ledger.selected(iteration))
+        and not len(run.data.unlabeled(run.ledger))
+        and not run.ledger.open_requests()
+    )

@@ -31,7 +31,9 @@ def query(run: Run, iteration: int) -> int:
     if Phase.QUERY in run.ledger.done_phases(iteration):
         selected = run.ledger.selected(iteration).tolist()
         if not run.queue.durable and run.queue.empty():
-            _hand_over(run, iteration, selected, [request_key(run, s) for s in selected])
+            labeled = {sample for sample, _, _ in run.ledger.label_rows()}
+            left = [sample for sample in selected if sample not in labeled]
+            _hand_over(run, iteration, left, [request_key(run, sample) for sample in left])
         return len(selected)
     started = time.time()
     labels = len(run.labeled(iteration))
@@ -54,7 +56,7 @@ def query(run: Run, iteration: int) -> int:
     wanted = run.settings(iteration).strategies.budget
     if len(chosen) < wanted:
         _log.info(
-            "iteration %d: asked for %d samples, the pool had %d left",
+            "iteration %d: asked for %d samples, pool and budget left %d",
             iteration,
             wanted,
             len(chosen),

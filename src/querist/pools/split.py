@@ -66,8 +66,7 @@ def initial_indices(
                 f"back: {missing.tolist()[:5] or 'some'} are repeated, held back or not there"
             )
         return wanted
-    size = len(pool.pool)
-    count = config.count if config.count is not None else round((config.share or 0.0) * size)
+    count = config.count if config.count is not None else round((config.share or 0.0) * len(train))
     if not 0 < count <= len(train):
         raise DataError(
             f"data.initial asks for {count} of the {len(train)} samples that are not held back: "

@@ -82,7 +82,7 @@ class RunData:
         return LabeledSet(self.pool, torch.tensor(list(answers)), self._as_targets(values))
 
     def _as_targets(self, values: list[LabelValue]) -> torch.Tensor:
-        kind = torch.int64 if self.task is Task.CLASSIFICATION else torch.float32
+        kind = torch.int64 if self.task is Task.CLASSIFICATION else torch.float64
         return torch.tensor(values, dtype=kind)
 
     def unlabeled(self, ledger: Ledger) -> torch.Tensor:
@@ -161,6 +161,12 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
     pool, fingerprint = _build_pool(experiment)
     seed = experiment.seed
     subsets = split_pool(pool.pool, experiment.data.split, generator(seed, SETUP, "setup", "split"))
+    for name in (TEST, VALIDATION):
+        share = getattr(experiment.data.split, name)
+        if share > 0 and len(subsets[name]) == 0:
+            raise DataError(
+                f"data.split.{name} {share} of {len(pool.pool)} samples is less than one: raise it"
+            )
     initial = initial_indices(
         pool, experiment.data.initial, subsets[TRAIN], generator(seed, SETUP, "setup", "initial")
     )
@@ -226,7 +232,15 @@ def _as_pool(made: Any, what: str) -> Pool:
     if isinstance(made, Pool):
         return made
     if hasattr(made, "__len__") and hasattr(made, "__getitem__"):
-        return DatasetPool(made, classes=getattr(made, "classes", None))
+        pool = DatasetPool(made, classes=getattr(made, "classes", None))
+        if pool.truthful and pool.classes is None:
+            first = pool.targets(torch.tensor([0]))
+            if not first.is_floating_point():
+                raise DataError(
+                    f"{what} has integer targets but does not say how many classes there are: give "
+                    "the data set an attribute `classes`, or make the targets floats"
+                )
+        return pool
     raise DataError(
         f"{what} gives a {type(made).__name__}: a pool has `features`, `classes` and a length, or "
         "is a map-style data set with `__len__` and `__getitem__`"

@@ -34,9 +34,10 @@ class RunLock:
             os.close(self._descriptor)
             raise RunLockedError(folder.name, _describe(holder)) from None
         if not probe:
-            os.ftruncate(self._descriptor, 0)
             content = {"pid": os.getpid(), "host": socket.gethostname()}
-            os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
+            with storage_errors(path):
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
 
     def release(self) -> None:
         """Let others work on the run."""

@@ -22,7 +22,13 @@ from querist.adapters.queue_style import (
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.load import dump_yaml, load_experiment
-from querist.errors import ConfigurationError, DataError, RunExistsError, RunNotFoundError
+from querist.errors import (
+    ConfigurationError,
+    DataError,
+    RunExistsError,
+    RunLockedError,
+    RunNotFoundError,
+)
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
 from querist.queues import LedgerQueue, RequestQueue
@@ -30,10 +36,11 @@ from querist.registry import check_options
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
-from querist.runs.lock import RunLock
+from querist.runs.lock import RunLock, lock_holder
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
+from querist.runs.schedules import check_schedules
 from querist.storage.atomic import TEMPORARY, storage_errors, write_file
 from querist.tracking.spool import TrackingSpool
 
@@ -119,33 +126,18 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     chosen = run_id or experiment.driver.run_id or secrets.token_hex(4)
     reference = RunReference(run_id=checked_run_id(chosen), root=root)
     folder = reference.folder
-    if folder.exists():
-        RunLock(folder).release()
-        if (folder / EXPERIMENT_FILE).exists():
-            raise RunExistsError(
-                f"run {chosen} exists already: `querist resume {chosen}` goes on with it, or "
-                "choose another id"
-            )
-        # A process was killed while it made the run: nothing was asked or trained yet.
-        foreign = sorted({path.name for path in folder.iterdir()} - _LEFT_BY_A_KILL)
-        if foreign:
-            raise RunExistsError(
-                f"{folder} is there and is no run of Querist (it holds {foreign[0]!r}): choose "
-                "another id or driver.root_log_dir"
-            )
-        shutil.rmtree(folder)
+    check_free(folder)
     driver = experiment.driver.model_copy(update={"run_id": None})
     experiment = experiment.model_copy(update={"driver": driver})
     check_components(experiment)
-    data, labels = prepare_data(experiment)
     strategies = build_strategies(experiment)
-    if data.test is None and not all(isinstance(m, QueueMetrology) for m in strategies.metrology):
-        raise DataError(
-            "metrology needs held-out samples: set data.split.test, or give the pool a test set"
-        )
+    check_schedules(experiment, strategies.schedules)
+    data, labels = prepare_data(experiment)
+    _check_test_set(data, strategies)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     with storage_errors(folder):
         folder.mkdir(parents=True)
+    lock = None
     try:
         lock = RunLock(folder)
         ledger = Ledger(folder / LEDGER_FILE)
@@ -153,13 +145,49 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
         record_start(data, labels, ledger)
         # The run exists from here on: its experiment file is written last.
         write_file(folder / EXPERIMENT_FILE, experiment_text(experiment).encode())
+        run = _assemble(reference, experiment, ledger, data, strategies, lock)
     except BaseException:
+        if lock is not None:
+            lock.release()
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    run = _assemble(reference, experiment, ledger, data, strategies, lock)
     with _opening:
         _open[folder] = run
     return run
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that is a run, or anything else of somebody's; clear what a kill left.
+
+    Raises:
+        RunExistsError: it is there already.
+        RunLockedError: another process is just making it.
+    """
+    if not folder.exists():
+        return
+    if folder in _open or (folder / EXPERIMENT_FILE).exists():
+        if folder not in _open and (holder := lock_holder(folder)) is not None:
+            raise RunLockedError(folder.name, holder)
+        raise RunExistsError(
+            f"run {folder.name} exists already: `querist resume {folder.name}` goes on with it, or "
+            "choose another id"
+        )
+    foreign = sorted({path.name for path in folder.iterdir()} - _LEFT_BY_A_KILL)
+    if foreign:
+        raise RunExistsError(
+            f"{folder} is there and is no run of Querist (it holds {foreign[0]!r}): choose another "
+            "id or driver.root_log_dir"
+        )
+    # A process was killed while it made the run: nothing was asked or trained yet.
+    RunLock(folder, probe=True).release()
+    shutil.rmtree(folder)
+
+
+def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
+    if data.test is None and not all(isinstance(m, QueueMetrology) for m in strategies.metrology):
+        raise DataError(
+            "metrology needs held-out samples: set data.split.test, or give the pool a test set"
+        )
 
 
 def experiment_text(experiment: Experiment) -> str:

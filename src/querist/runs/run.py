@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from querist.config.experiment import Experiment
-from querist.config.load import build_experiment, merge
 from querist.ledger import Ledger
 from querist.pools.labeled import LabeledSet
 from querist.progress import Progress, tell
@@ -29,6 +28,7 @@ from querist.runs.data import RunData
 from querist.runs.lock import RunLock
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
+from querist.runs.schedules import scheduled
 from querist.tracking.spool import TrackingSpool
 from querist.values import IterationResult, Phase
 
@@ -84,11 +84,10 @@ class Run:
         if not self.strategies.schedules:
             return self.experiment
         if iteration not in self._settings:
-            content: dict[str, Any] = self.experiment.model_dump(mode="json")
             history = self.history()[:iteration]
-            for group, schedule in self.strategies.schedules:
-                content[group] = merge(content[group], schedule.settings(iteration, history))
-            self._settings[iteration] = build_experiment(content, f"iteration {iteration}")
+            self._settings[iteration] = scheduled(
+                self.experiment, self.strategies.schedules, iteration, history
+            )
         return self._settings[iteration]
 
     def history(self) -> list[IterationResult]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -56,7 +58,12 @@ class DefaultLoop:
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed dropout and the like. `torch.manual_seed` takes 0.5 ms where there is no GPU."""
+    """Seed dropout, augmentations and the like.
+
+    On the CPU not by `torch.manual_seed`, which takes 0.5 ms where there is no GPU.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
