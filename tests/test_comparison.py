@@ -13,7 +13,10 @@ from querist.comparison import (
 )
 
 OURS = [[(50, 0.4), (60, 0.7), (70, 0.9)], [(50, 0.6), (60, 0.7), (70, 0.7)]]
-RANDOM = [[(50, 0.4), (60, 0.5), (70, 0.6), (80, 0.8)], [(50, 0.4), (60, 0.5), (70, 0.8), (80, 0.8)]]
+RANDOM = [
+    [(50, 0.4), (60, 0.5), (70, 0.6), (80, 0.8)],
+    [(50, 0.4), (60, 0.5), (70, 0.8), (80, 0.8)],
+]
 
 
 def test_summary() -> None:
@@ -50,7 +53,12 @@ def test_savings() -> None:
     ours, random = summarize_variant("ours", OURS), summarize_variant("random", RANDOM)
     found = savings(ours, random, higher=True)
     assert [s.level for s in found] == pytest.approx([0.6875, 0.725, 0.7625, 0.8])
-    assert [(s.needed, s.baseline_needed) for s in found] == [(60, 70), (70, 80), (70, 80), (70, 80)]
+    assert [(s.needed, s.baseline_needed) for s in found] == [
+        (60, 70),
+        (70, 80),
+        (70, 80),
+        (70, 80),
+    ]
     assert [s.saved for s in found] == [10, 10, 10, 10]
     assert found[0].variant == "ours"
 

@@ -63,7 +63,10 @@ def refused(found: tuple[int, str, str], code: int = 2) -> str:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["trainig.batch_size=3"], "no key named 'trainig': did you mean 'training' or 'tracking'?"),
+        (
+            ["trainig.batch_size=3"],
+            "no key named 'trainig': did you mean 'training' or 'tracking'?",
+        ),
         (["training.batchsize=3"], "training.batchsize: there is no key named 'batchsize'"),
         (["training.batch_size=0"], "training.batch_size: Input should be greater than"),
         (["training.batch_size"], "an override has the form key=value"),

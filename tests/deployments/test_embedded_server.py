@@ -49,7 +49,10 @@ def test_the_environment_names_a_server(
     ("profiles", "configured"),
     [
         ('active = "ours"\n[profiles.ours]\nPREFECT_API_URL = "http://ours:4200/api"\n', True),
-        ('active = "bare"\n[profiles.bare]\n[profiles.ours]\nPREFECT_API_URL = "http://x"\n', False),
+        (
+            'active = "bare"\n[profiles.bare]\n[profiles.ours]\nPREFECT_API_URL = "http://x"\n',
+            False,
+        ),
         ("[profiles.ours]\n", False),
         ("this is no TOML", False),
     ],

@@ -103,7 +103,9 @@ class Shell:
             assert result.exit_code == code, f"{command}: {result.output}"
             return result.output
         else:
+            import time; _t = time.time()
             done = self.run(smaller(command, self.cwd))
+            print(f"{time.time() - _t:.1f} {command}")
             said = done.stdout + done.stderr
             assert done.returncode == code, f"{command}: exit code {done.returncode}\n{said}"
             return said

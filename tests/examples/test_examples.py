@@ -16,7 +16,9 @@ from querist.runs.open import check_components
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.mark.parametrize("file", sorted(EXAMPLES.rglob("experiment.yaml")), ids=lambda f: f.parent.name)
+@pytest.mark.parametrize(
+    "file", sorted(EXAMPLES.rglob("experiment.yaml")), ids=lambda f: f.parent.name
+)
 def test_every_experiment_is_valid(file: Path) -> None:
     check_components(load_experiment(file))
 

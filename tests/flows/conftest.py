@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import multiprocessing
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,15 @@ import pytest
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-PRELOADED = ["interrupted", "querist.phases.begin", "querist.strategies", "querist.figures.canvas",
-             "sklearn.metrics", "torch._dynamo", "examples.two_moons.data"]
+PRELOADED = [
+    "interrupted",
+    "querist.phases.begin",
+    "querist.strategies",
+    "querist.figures.canvas",
+    "sklearn.metrics",
+    "torch._dynamo",
+    "examples.two_moons.data",
+]
 LEDGER_ROWS = (
     "select subset, position, sample from subsets order by 1, 2",
     "select iteration, position, sample, score, strategy from selections order by 1, 2",
@@ -43,9 +50,7 @@ def outcome(folder: Path) -> Outcome:
     files = sorted(f for f in (folder / "checkpoints").rglob("*") if f.is_file())
     return Outcome(
         rows,
-        {
-            str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
-        },
+        {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
         (folder / "f1_metrology.json").read_bytes(),
     )
 

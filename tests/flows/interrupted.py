@@ -1,6 +1,6 @@
 """Kills its own process where an environment variable says so. On the tests' import path.
 
-    KILL_AT="module:attribute|words that the arguments contain|count|before or after"
+KILL_AT="module:attribute|words that the arguments contain|count|before or after"
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def arm(where: str) -> None:
 
 def work(experiment_file: str, run_id: str, kill_at: str, asked: str) -> None:
     """All of a run without Prefect, killed at some point."""
+    from querist import phases
     from querist.config.load import load_experiment
     from querist.phases import begin, conclude
     from querist.phases.finish import finish_iteration
     from querist.phases.plan import pending_phases
-    from querist import phases
     from querist.runs import open_run
 
     os.environ.update(ASKED=asked)

@@ -109,7 +109,9 @@ def test_metrics_by_iteration_and_by_labels(tracked: Any, small_run: SmallRun) -
     by_iteration = client.get_metric_history(run.info.run_id, "f1")
     assert [(p.step, p.value) for p in by_iteration] == list(enumerate(expected))
     by_labels = client.get_metric_history(run.info.run_id, "f1_by_labels")
-    assert [(p.step, p.value) for p in by_labels] == list(zip((50, 60, 70, 80), expected, strict=True))
+    assert [(p.step, p.value) for p in by_labels] == list(
+        zip((50, 60, 70, 80), expected, strict=True)
+    )
     assert {"precision", "recall", "train_loss", "labels", "seconds_train"} <= set(run.data.metrics)
 
 

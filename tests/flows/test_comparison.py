@@ -7,13 +7,16 @@ from typing import Any
 
 import yaml
 
+from querist.config.load import apply_overrides, read_yaml
+
 from ..conftest import MOONS, SMALL, Cli
 
 
 def test_a_small_comparison_and_its_resumption(cli: Cli) -> None:
+    changes = [*SMALL, "driver.max_active_learning_steps=3", "tracking.enabled=false"]
     content: dict[str, Any] = {
         "name": "small comparison",
-        "base": str(MOONS),
+        "base": apply_overrides(read_yaml(MOONS), changes),
         "seeds": [0, 1],
         "baseline": "random",
         "variants": {
@@ -22,13 +25,7 @@ def test_a_small_comparison_and_its_resumption(cli: Cli) -> None:
         },
     }
     file = cli.cwd / "comparison.yaml"
-    file.write_text(yaml.safe_dump({"comparison": content}))
-    base = yaml.safe_load(MOONS.read_text())
-    from querist.config.load import apply_overrides
-
-    changes = [*SMALL, "driver.max_active_learning_steps=3", "tracking.enabled=false"]
-    content["base"] = apply_overrides(base, changes)
-    file.write_text(yaml.safe_dump({"comparison": content}))
+    file.write_text(yaml.safe_dump({"comparison": content}, sort_keys=False))
 
     done = cli("run", file, "--run-id", "both")
     assert done.code == 0, done
@@ -38,7 +35,8 @@ def test_a_small_comparison_and_its_resumption(cli: Cli) -> None:
     assert (folder / "comparison.png").stat().st_size > 5000
     result = json.loads((folder / "comparison.json").read_text())
     assert [v["name"] for v in result["variants"]] == ["uncertainty", "random"]
-    assert all([n for n, _ in curve] == [50, 60, 70] for v in result["variants"] for curve in v["curves"])
+    curves = [curve for v in result["variants"] for curve in v["curves"]]
+    assert [[n for n, _ in curve] for curve in curves] == [[50, 60, 70]] * 4
     of_seed = {v["name"]: v["curves"] for v in result["variants"]}
     assert of_seed["uncertainty"][0][0] == of_seed["random"][0][0]  # the same start for a seed
 
@@ -53,12 +51,10 @@ def test_a_small_comparison_and_its_resumption(cli: Cli) -> None:
 
 
 def test_a_metric_that_was_not_measured(cli: Cli) -> None:
-    from querist.config.load import apply_overrides
-
     changes = [*SMALL, "driver.max_active_learning_steps=1", "tracking.enabled=false"]
     content = {
         "name": "c",
-        "base": apply_overrides(yaml.safe_load(MOONS.read_text()), changes),
+        "base": apply_overrides(read_yaml(MOONS), changes),
         "seeds": [0],
         "metric": "auroc",
         "variants": {"as it is": {}},
