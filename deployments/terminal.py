@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -131,13 +133,23 @@ def show_summary(
         ("time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}")
     )
     rows.append(("folder", summary.folder))
-    rows.append(("Prefect UI", "prefect server start   (then open the address that it prints)"))
+    server = f"{_tool('prefect')} server start   (then open the address that it prints)"
+    rows.append(("Prefect UI", server))
     if tracking is not None:
-        rows.append(("MLflow UI", f"mlflow ui --backend-store-uri {tracking}"))
+        rows.append(("MLflow UI", f"{_tool('mlflow')} ui --backend-store-uri {tracking}"))
     console.print()
     for name, text in rows:
         # No table: it would break or cut off what is to be copied.
         console.print(f"{name:<10}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tool(name: str) -> str:
+    """A command of the environment that runs us, as it can be typed in the working directory."""
+    path = Path(sys.executable).parent / name
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def show_comparison(console: Console, result: ComparisonResult, seconds: float) -> None:

@@ -77,7 +77,7 @@ def test_artifacts_show_progress_curve_and_summary(small_run: SmallRun) -> None:
     key, table = by_type["table"]
     assert key == "learning-curve-small"
     table = json.loads(table) if isinstance(table, str) else table
-    assert [row["labels"] for row in table] == [50, 60, 70, 80]
+    assert [row["num_train_samples"] for row in table] == [50, 60, 70, 80]
     assert all(0 <= row["f1"] <= 1 for row in table)
     key, text = by_type["markdown"]
     assert key == "summary-small"
