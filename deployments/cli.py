@@ -21,6 +21,7 @@ from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
 from querist.errors import (
     ConfigurationError,
     DataError,
+    LabelError,
     LearnerError,
     QueristError,
     RunExistsError,
@@ -39,14 +40,22 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 USER_MISTAKES = (
-    ConfigurationError, DataError, LearnerError, RunExistsError, RunLockedError, RunNotFoundError,
-)  # fmt: skip
+    ConfigurationError,
+    DataError,
+    LabelError,
+    LearnerError,
+    RunExistsError,
+    RunLockedError,
+    RunNotFoundError,
+)
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
+RunIdArgument = Annotated[str, typer.Argument(help="The run's id, its folder's name.")]
 DEFAULT_ROOT = Path("active_learning_logs")
 
 
@@ -72,7 +81,9 @@ def _one_line(error: BaseException) -> str:
 
 @app.command()
 def run(
-    experiment: Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml")],
+    experiment: Annotated[
+        Path, typer.Argument(metavar="EXPERIMENT.yaml", help="An experiment or a comparison.")
+    ],
     overrides: Overrides = None,
     run_id: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     as_json: AsJson = False,
@@ -129,7 +140,7 @@ def _run_comparison(
 
 
 @app.command()
-def resume(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+def resume(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """Go on with a run that was stopped, wherever it was stopped."""
     started = time.monotonic()
     with _mistakes():
@@ -201,7 +212,7 @@ def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+def status(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """Tell where a run is: phases, labels, pending requests, tracking."""
     with _mistakes():
         from querist.runs.open import run_folder
@@ -221,7 +232,7 @@ def status(run_id: str, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> N
 
 
 @app.command()
-def sync(run_id: str, root: Root = DEFAULT_ROOT) -> None:
+def sync(run_id: RunIdArgument, root: Root = DEFAULT_ROOT) -> None:
     """Deliver what a run left for MLflow while the tracker was down."""
     with _mistakes():
         from querist.runs.open import run_folder

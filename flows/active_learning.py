@@ -57,9 +57,9 @@ async def drive(experiment: Experiment, start: Beginning) -> Summary:
             stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
             track_end(start.run.folder, "KILLED" if stopped else "FAILED")
         raise
-    finally:
-        if delivery is not None:
-            await asyncio.to_thread(delivery.wait, experiment.tracking.drain_seconds)
+    if delivery is not None:
+        # After an error nobody waits: the deliverer finishes by itself.
+        await asyncio.to_thread(delivery.wait, experiment.tracking.drain_seconds)
     return summary
 
 

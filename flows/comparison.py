@@ -60,12 +60,13 @@ async def comparison(
         comparison_id: a name for its folder. Default: 8 random hex characters.
     """
     chosen = comparison_id or secrets.token_hex(4)
+    comparison.check_id(chosen)
     root = comparison.base.driver.root_log_dir.absolute()
     curves: dict[str, list[Curve]] = {variant: [] for variant in comparison.variants}
     for seed in comparison.seeds:
         for variant in comparison.variants:
             experiment = comparison.experiment(variant, seed)
-            run_id = f"{chosen}-{variant.replace(' ', '-')}-{seed}"
+            run_id = comparison.run_id(chosen, variant, seed)
             summary = await active_learning(experiment, run_id)
             curves[variant].append(read_curve(summary, comparison.metric))
     result = compare(comparison, chosen, root / chosen, curves)

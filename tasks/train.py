@@ -46,6 +46,8 @@ async def training_ahead(run: RunReference) -> AsyncIterator[None]:
         if left is not None:  # the flow failed or was cancelled before the task took it
             left.cancel()
             await asyncio.wait([left])
+            if not left.cancelled():
+                left.exception()
 
 
 def start_training(run: RunReference, iteration: int) -> None:

@@ -34,7 +34,8 @@ class QueristError(Exception):
 
 def _revive(kind: type[QueristError], args: tuple[Any, ...], state: dict[str, Any]) -> QueristError:
     """An error that came from another process, without calling its constructor again."""
-    error = kind.__new__(kind)
+    maker = OSError if issubclass(kind, OSError) else Exception
+    error = maker.__new__(kind)
     error.args = args
     error.__dict__.update(state)
     return error

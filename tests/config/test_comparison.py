@@ -80,7 +80,6 @@ def test_nothing_stands_beside_the_comparison(tmp_path: Path) -> None:
         build_comparison({"comparison": {}, "seed": 1}, tmp_path / "c.yaml")
 
 
-@pytest.mark.xfail(strict=True, reason="both get the run id ...-a-b-0")
 def test_two_variants_never_share_a_run(build: Any) -> None:
     """Runs are named after their variants, blanks as hyphens."""
     with pytest.raises(ConfigurationError, match="a-b"):

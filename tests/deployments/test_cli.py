@@ -204,7 +204,6 @@ def test_a_label_outside_the_classes(mine: Cli) -> None:
     assert (status["state"], status["labels"], status["pending_requests"]) == ("stopped", 50, 10)
 
 
-@pytest.mark.xfail(strict=True, reason="runs/host.py drops the traceback from the record")
 def test_an_error_in_the_users_code_says_where(mine: Cli) -> None:
     label = "strategies.label={name: callable, options: {function: 'mine:broken'}}"
     done = mine(*mine.moons(*ONE_STEP, label), "--run-id", "broken")

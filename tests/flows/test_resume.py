@@ -120,9 +120,6 @@ def test_a_kill_changes_nothing(
     assert asked.total() - len(asked) == (point == "label, asked")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="f1_metrology.json is only written in the metrology phase itself"
-)
 def test_a_kill_before_the_last_record_is_exported(
     work: Work, uninterrupted: Outcome, tmp_path: Path
 ) -> None:

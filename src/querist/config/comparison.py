@@ -8,9 +8,11 @@ from typing import Any, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.group import Group
 from querist.config.load import build_experiment, merge, read_yaml
+from querist.directions import direction_of
 from querist.errors import ConfigurationError
 
 VARIANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,40}$"
@@ -58,9 +60,33 @@ class Comparison(Group):
             )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("each seed runs once: remove the repeated ones")
+        direction_of(self.metric)
+        ids = [self.run_id("x", variant, 0) for variant in self.variants]
+        if len(set(ids)) != len(ids):
+            raise ValueError(
+                "variants need names that differ in more than blanks and '-': rename one of "
+                f"{', '.join(self.variants)}"
+            )
         for variant in self.variants:
             self.experiment(variant, self.seeds[0])
         return self
+
+    def run_id(self, comparison_id: str, variant: str, seed: int) -> str:
+        """The run id of one variant and seed."""
+        return f"{comparison_id}-{variant.replace(' ', '-')}-{seed}"
+
+    def check_id(self, comparison_id: str) -> None:
+        """Refuse an id with which the ids of the runs would be too long.
+
+        Raises:
+            ConfigurationError: it is too long, or has characters that no run id has.
+        """
+        for variant in self.variants:
+            for seed in self.seeds:
+                try:
+                    check_run_id(self.run_id(comparison_id, variant, seed))
+                except ValueError as error:
+                    raise ConfigurationError(str(error)) from None
 
     def experiment(self, variant: str, seed: int) -> Experiment:
         """The experiment of one variant and seed."""

@@ -80,6 +80,7 @@ class Experiment(Group):
                 "early_stopping": training.early_stopping,
                 "checkpoint_epochs": training.checkpoint_epochs or None,
                 "train_step_fn": training.train_step_fn,
+                "validate_step_fn": training.validate_step_fn,
             }
             broken += [
                 f"training.{key} has no effect when driver.skip_training is true: "

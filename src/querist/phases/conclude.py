@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from querist.figures import decision_boundary, learning_curve
+from querist.phases.metrology import export_metrology
 from querist.runs.data import RunData
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
@@ -62,6 +63,7 @@ def conclude(run: Run) -> Summary:
     champion = run.ledger.champion()
     yields = last if champion is None else champion
     bring_model_to(run, -1 if run.experiment.driver.skip_training else yields)
+    export_metrology(run)  # the last iteration may have been killed before it did so itself
     for path in draw(run):
         track_file(run, path, "figures")
     if not run.experiment.driver.skip_training:

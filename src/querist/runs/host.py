@@ -9,6 +9,7 @@ durable, and a step that was cut off is done again by the next resume.
 from __future__ import annotations
 
 import asyncio
+import copy
 import ctypes
 import logging
 import multiprocessing
@@ -193,8 +194,13 @@ class _Forward(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        record.msg, record.args, record.exc_info = record.getMessage(), None, None
-        self._send("log", record)
+        sent = copy.copy(record)
+        sent.msg, sent.args = record.getMessage(), None
+        if record.exc_info:
+            # A traceback does not travel, its words do.
+            sent.exc_text = logging.Formatter().formatException(record.exc_info)
+            sent.exc_info = None
+        self._send("log", sent)
 
 
 def _forward_logs(send: Callable[[str, Any], None]) -> None:

@@ -32,7 +32,7 @@ from querist.errors import (
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
 from querist.queues import LedgerQueue, RequestQueue
-from querist.registry import check_options
+from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
@@ -110,6 +110,9 @@ def check_components(experiment: Experiment) -> None:
         *(("schedule", s) for s in experiment.schedules),
         ("gate", experiment.gate),
     ]
+    for step in (experiment.training.train_step_fn, experiment.training.validate_step_fn):
+        if step is not None:
+            find("step", step.name)
     for kind, component in named:
         if component is not None:
             check_options(kind, component.name, component.options)

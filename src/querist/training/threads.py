@@ -21,7 +21,14 @@ def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     """The number of threads for a model with so many weights."""
     if setting != "auto":
         return setting
-    return 1 if parameters < SMALL_MODEL_PARAMETERS else len(os.sched_getaffinity(0))
+    return 1 if parameters < SMALL_MODEL_PARAMETERS else _cores()
+
+
+def _cores() -> int:
+    """The cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
