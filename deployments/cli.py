@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import sys
@@ -69,6 +70,13 @@ def _mistakes() -> Iterator[None]:
         raise typer.Exit(2) from error
     except QueristError as error:
         err.print(f"[red]error:[/red] {escape(_one_line(error))}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except Exception as error:
+        if not getattr(error, "in_the_log", False):
+            raise
+        # The log has said where in the user's code, with the traceback.
+        words = f"{type(error).__name__}: {_one_line(error)}"
+        err.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         err.print("stopped; `querist resume` goes on where the run stands")
@@ -310,6 +318,9 @@ def _prefect_logging() -> None:
 
 def main() -> None:
     """Entry point of the `querist` command."""
+    # Imports make objects that stay: looking for garbage among them is a quarter of the start.
+    # `execute` and the host turn the collector on again when work begins.
+    gc.disable()
     _import_path()
     _prefect_logging()
     app()

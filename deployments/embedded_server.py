@@ -13,7 +13,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from urllib.error import URLError
@@ -116,6 +117,10 @@ def prefect_api(server: EmbeddedServer | None) -> Iterator[None]:
         temporary_settings,
     )
 
+    # Prefect imports these at its first flow run: better while its server starts.
+    for module in ("fastapi", "graphviz"):
+        with suppress(ImportError):
+            import_module(module)
     server.wait()
     with temporary_settings(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import logging
 import sys
@@ -19,6 +20,8 @@ T = TypeVar("T")
 def execute(start: Callable[[], Awaitable[T]], server: EmbeddedServer | None) -> T:
     """Run what `start` gives, and wait until Prefect has heard all of it."""
     with prefect_api(server), _errors_told_once():
+        gc.freeze()
+        gc.enable()
         return _run(_and_report(start))
 
 

@@ -9,6 +9,7 @@ Run by uvicorn in a process of its own, which ends when the process that started
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -24,13 +25,17 @@ from querist.deployments.embedded_server import PARENT_VARIABLE
 
 def create_app() -> FastAPI:
     """Prefect's app with immediate write transactions, watching over its parent process."""
+    gc.disable()  # while half a million objects are made that stay
     from prefect.server.api.server import create_app as create_prefect_app
 
     _begin_immediate()
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is not None:
         threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    return create_prefect_app()
+    app = create_prefect_app()
+    gc.freeze()
+    gc.enable()
+    return app
 
 
 def _begin_immediate() -> None:

@@ -56,10 +56,10 @@ def test_a_metric_that_was_not_measured(cli: Cli) -> None:
         "name": "c",
         "base": apply_overrides(read_yaml(MOONS), changes),
         "seeds": [0],
-        "metric": "auroc",
+        "metric": "accuracy",
         "variants": {"as it is": {}},
     }
     (cli.cwd / "c.yaml").write_text(yaml.safe_dump({"comparison": content}))
     words = cli("run", "c.yaml").says_one_line(2)
-    assert "'auroc' was not measured: choose one of" in words
+    assert "'accuracy' was not measured: choose one of" in words
     assert "f1" in words

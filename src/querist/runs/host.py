@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -130,6 +131,8 @@ class ForkedHost:
                     elif kind == "log":
                         logging.getLogger(content.name).handle(content)
                     elif kind == "error":
+                        with suppress(AttributeError):
+                            content.in_the_log = True  # with its traceback, by the child
                         raise content
                     else:
                         return content
@@ -154,6 +157,8 @@ class ForkedHost:
 def _serve(connection: Connection, parents_end: Connection, parent: int) -> None:
     """The child's life: take a step, carry it out, answer; end with the parent."""
     parents_end.close()
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with(parent)

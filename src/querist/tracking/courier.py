@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import deque
@@ -257,9 +258,14 @@ class Courier:
 
 
 def _connect(uri: str, identity: str) -> MlflowStore:
-    from querist.tracking.mlflow_store import MlflowStore
+    gc.disable()  # importing mlflow makes objects that stay: no need to look among them
+    try:
+        from querist.tracking.mlflow_store import MlflowStore
 
-    return MlflowStore(uri, identity)
+        return MlflowStore(uri, identity)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _absolute(uri: str) -> str:

@@ -130,6 +130,6 @@ def _environment() -> Mapping[str, str]:
 def _yield_to_training(process: int) -> None:
     """Give the deliverer a lower priority than training."""
     try:
-        os.setpriority(os.PRIO_PROCESS, process, 5)
+        os.setpriority(os.PRIO_PROCESS, process, 15)
     except OSError:  # gone already, or not allowed: it works without
         return

@@ -110,7 +110,7 @@ def test_stops_iff_the_best_is_older_than_patience(values: list[int], patience: 
         ({"metric": "f1", "min_delta": -0.1}, "min_delta is a finite number of at least 0, not"),
         ({"metric": "auc"}, "direction 'auto' knows .* not 'auc': set direction to max or min"),
         ({"metric": 3}, "metric is a name, not 3"),
-        ({"metric": "f1", "direction": "up"}, "there is no direction named 'up'"),
+        ({"metric": "f1", "direction": "up"}, "direction is one of auto, max, min, not 'up'"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:
