@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from querist.errors import DataError, LabelError
 from querist.pools import TensorPool
-from querist.runs.data import _consensus
+from querist.runs.data import _consensus, prepare_data
 from querist.values import Label, Task
 
 
@@ -114,3 +114,14 @@ def test_a_map_style_data_set_is_a_pool(
 def test_what_is_no_pool(new_run: Any, component: Any) -> None:
     with pytest.raises(DataError, match=r"data.pool gives a \w+: a pool has `features`"):
         new_run(data={"pool": {"name": component("pool", lambda: 3)}})
+
+
+def test_a_function_that_makes_an_appending_data_set_is_refused(
+    experiment: Any, component: Any
+) -> None:
+    class Growing(list[Any]):
+        """Has `append`, as every list."""
+
+    name = component("pool", lambda: Growing([(torch.zeros(2), 0)]))
+    with pytest.raises(DataError, match="name its class itself"):
+        prepare_data(experiment(data={"pool": name}))

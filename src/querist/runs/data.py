@@ -20,7 +20,7 @@ from querist.pools.combined import CombinedPool, is_truthful
 from querist.pools.labeled import LabeledSet
 from querist.pools.split import TEST, TRAIN, VALIDATION, initial_indices, split_pool
 from querist.protocols import Pool
-from querist.randomness import SETUP, generator
+from querist.randomness import SETUP, derive_seed, generator, seeded_globally
 from querist.registry import build, find
 from querist.runs.append_data import FINGERPRINT, AppendData, check_append_style
 from querist.storage.plain import from_bytes, to_bytes
@@ -203,8 +203,6 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
 
 
 def _build_pool(experiment: Experiment) -> tuple[CombinedPool, str]:
-    from querist.randomness import derive_seed, seeded_globally
-
     with seeded_globally(derive_seed(experiment.seed, SETUP, "setup", "pool")):
         pool = _as_pool(build_component("pool", experiment.data.pool), "data.pool")
         initial = None
@@ -229,6 +227,11 @@ def build_component(kind: str, component: Any) -> Any:
 def _as_pool(made: Any, what: str) -> Pool:
     from querist.pools.dataset_pool import DatasetPool
 
+    if hasattr(made, "append"):
+        raise DataError(
+            f"{what} makes a data set with `append`: name its class itself, so that this is known "
+            "before it is made"
+        )
     if isinstance(made, Pool):
         return made
     if hasattr(made, "__len__") and hasattr(made, "__getitem__"):
