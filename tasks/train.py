@@ -63,10 +63,15 @@ async def _train(run: RunReference, iteration: int) -> dict[str, Any]:
     return done
 
 
+def _started(run: RunReference, iteration: int) -> asyncio.Task[dict[str, Any]] | None:
+    """The training of `iteration` that was started and that no task has taken over yet."""
+    ahead = _ahead.get(run.folder)
+    return ahead.training if ahead is not None and ahead.iteration == iteration else None
+
+
 def training_started(run: RunReference, iteration: int) -> bool:
     """Whether the training of `iteration` was started, and no task has taken it over yet."""
-    ahead = _ahead.get(run.folder)
-    return ahead is not None and ahead.training is not None and ahead.iteration == iteration
+    return _started(run, iteration) is not None
 
 
 @task(
@@ -77,8 +82,8 @@ def training_started(run: RunReference, iteration: int) -> bool:
 )
 async def train(run: RunReference, iteration: int) -> dict[str, Any]:
     """Fit the learner; returns labels, epochs, steps and losses."""
-    ahead = _ahead.get(run.folder)
-    if ahead is not None and ahead.training is not None and ahead.iteration == iteration:
-        started, ahead.training = ahead.training, None
-        return await started
-    return await _train(run, iteration)
+    started = _started(run, iteration)
+    if started is None:
+        return await _train(run, iteration)
+    _ahead[run.folder].training = None
+    return await started

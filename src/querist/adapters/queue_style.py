@@ -118,15 +118,11 @@ class QueueQuery(_Attached):
         return Selection(tuple(context.unlabeled[fresh].tolist()), (0.0,) * len(fresh))
 
 
-class _Recorded(queue.Queue[Any]):
-    """A queue that remembers how many items were got."""
-
-    got = 0
+class _NeverWaits(queue.Queue[Any]):
+    """A queue whose `get` raises `queue.Empty` instead of waiting for ever."""
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        item = super().get(block=False)
-        self.got += 1
-        return item
+        return super().get(block=False)
 
 
 class QueueLabel(_Attached):
@@ -146,7 +142,7 @@ class QueueLabel(_Attached):
                 "a data set, or use a label strategy with label(request)"
             )
         for index in request.indices.tolist():
-            waiting, done = _Recorded(), queue.Queue[Any]()
+            waiting, done = _NeverWaits(), queue.Queue[Any]()
             waiting.put(pool.item(index))
             self.strategy.label(waiting, done)
             if done.qsize() > 1:

@@ -62,7 +62,7 @@ def conclude(run: Run) -> Summary:
     last = run.ledger.next_iteration() - 1
     champion = run.ledger.champion()
     yields = last if champion is None else champion
-    bring_model_to(run, -1 if run.experiment.driver.skip_training else yields)
+    bring_model_to(run, yields)
     export_metrology(run)  # the last iteration may have been killed before it did so itself
     for path in draw(run):
         track_file(run, path, "figures")

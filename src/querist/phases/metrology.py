@@ -26,7 +26,7 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     labels = len(run.labeled(iteration))
     run.log.write(iteration, Phase.METROLOGY, "start")
     run.tell(iteration, Phase.METROLOGY, labels=labels)
-    bring_model_to(run, _trained_iteration(run, iteration))
+    bring_model_to(run, iteration)
     values = measure(run, iteration)
     run.ledger.record_metrology(iteration, values, labels, started)
     export_metrology(run)
@@ -34,10 +34,6 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)
     _log.info("iteration %d: %s", iteration, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
     return values
-
-
-def _trained_iteration(run: Run, iteration: int) -> int:
-    return -1 if run.experiment.driver.skip_training else iteration
 
 
 def measure(run: Run, iteration: int) -> dict[str, float]:

@@ -14,7 +14,6 @@ import torch
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.ledger import OpenRequest
-from querist.phases.metrology import _trained_iteration
 from querist.pools.combined import CombinedPool
 from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
@@ -39,7 +38,7 @@ def query(run: Run, iteration: int) -> int:
     labels = len(run.labeled(iteration))
     run.log.write(iteration, Phase.QUERY, "start")
     run.tell(iteration, Phase.QUERY, labels=labels)
-    bring_model_to(run, _trained_iteration(run, iteration))
+    bring_model_to(run, iteration)
     chosen, made = choose(run, iteration)
     keys = [request_key(run, sample) for sample, _, _ in chosen]
     in_ledger = run.queue.durable and not run.experiment.driver.skip_labeling

@@ -23,15 +23,19 @@ _PROGRESS_SECONDS = 0.1
 
 
 def bring_model_to(run: Run, iteration: int) -> None:
-    """Make `run.learner` the model after `iteration`'s training (-1 = first weights)."""
+    """Make `run.learner` the model after `iteration`'s training (-1 = first weights).
+
+    A run that does not train keeps its first weights.
+    """
+    if run.experiment.driver.skip_training:
+        iteration = -1
     if run.model_iteration == iteration:
         return
     start = _load_newest(run, iteration)
     run.model_iteration = None
     for step in range(start + 1, iteration + 1):
-        if not run.settings(step).driver.skip_training:
-            _log.info("training iteration %d again, its checkpoint is not there", step)
-            fit(run, step)
+        _log.info("training iteration %d again, its checkpoint is not there", step)
+        fit(run, step)
     run.model_iteration = iteration
 
 
