@@ -6,12 +6,15 @@ QueristError
 │   └── ForbiddenImportError           an import path outside the operator's allow-list
 ├── DataError (ValueError)             features, targets or splits that cannot be used
 ├── LabelError (ValueError)            a label that cannot belong to its sample
+│   └── InDoubtError                   a label source cannot know whether a label was bought
 ├── LearnerError (ValueError)          a model whose outputs do not fit the experiment
 ├── StrategyError (ValueError)         a strategy that broke its contract
 └── RunError (RuntimeError)            something about one run on disk
     ├── RunNotFoundError (LookupError)
     ├── RunExistsError                 the run id is taken
     ├── RunLockedError                 another process is working on the run
+    │   └── LeaseLostError             another process has taken the run over from this one
+    ├── BudgetError                    a request that the label budget does not cover
     ├── CheckpointError                a checkpoint that is missing or damaged
     └── StorageError (OSError)         the disk refused a write
 
@@ -71,6 +74,10 @@ class LabelError(QueristError, ValueError):
     """A label that cannot belong to its sample."""
 
 
+class InDoubtError(LabelError):
+    """Raised by a label source that cannot know whether it bought what it was asked for."""
+
+
 class LearnerError(QueristError, ValueError):
     """A model that does not fit the experiment."""
 
@@ -99,6 +106,22 @@ class RunLockedError(RunError):
         super().__init__(
             f"run {run_id} is being worked on by {holder}: wait for it, or stop that process"
         )
+
+
+class LeaseLostError(RunLockedError):
+    """Another process has taken the run over; this one must not write any more."""
+
+    def __init__(self, run_id: str, holder: str) -> None:
+        self.holder = holder
+        RunError.__init__(
+            self,
+            f"run {run_id} was taken over by {holder}: this process stops, what it had recorded "
+            "before is stored",
+        )
+
+
+class BudgetError(RunError):
+    """A request that the label budget does not cover; nobody was asked."""
 
 
 class CheckpointError(RunError):

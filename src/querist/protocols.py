@@ -125,9 +125,22 @@ class LabelStrategy(Protocol):
     def label(self, request: LabelRequest) -> Iterator[Label]:
         """Yield labels as they come; fewer than asked means that the rest is pending.
 
-        Each label is stored before the next one is drawn. After a crash the same request (same
-        `key` per sample) comes again for the samples that have no label yet; a source that costs
-        money should answer a key it has seen without charging again.
+        Each label is stored before the next one is drawn. What is pending is asked for again in
+        the next iteration, with the same `key` per sample. Raise only what means that nothing was
+        bought for the samples that have no label yet: they are asked for again. A source that
+        cannot know raises `InDoubtError`, and a person settles it.
+
+        A strategy may say more of itself by attributes:
+
+        - `asks_by_key = True`: asked again with a key that it knows it gives the same answer and
+          bills once. After a crash it is then asked again.
+        - `recall(request) -> Iterator[Label]`: yields what it has sold for these keys, and buys
+          nothing. After a crash it is called; only what it leaves out is asked for.
+        - `at_once = n`: it is handed `n` samples per call. With 1, a crash leaves one label in
+          doubt at most.
+        - `version`: text or number; labels of another version are labels of another source.
+
+        A strategy with neither of the first two is never asked again for what it may have sold.
         """
         ...
 

@@ -24,6 +24,8 @@ class Oracle:
         cost: what each label is said to cost, in the experiment's own unit.
     """
 
+    asks_by_key = True
+
     def __init__(self, annotator: str = "oracle", cost: float = 1.0) -> None:
         self.annotator = text("annotator", annotator)
         self.cost = finite_number("cost", cost, least=0.0)

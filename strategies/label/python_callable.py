@@ -25,6 +25,8 @@ class PythonCallable:
             the function itself. It gets one sample's features `(...)` and returns a class index, a
             number, a vector of numbers, or None.
         batch: call it once with the features of all samples `(k, ...)`; it then returns k values.
+        repeatable: calling it again for the same sample costs nothing, so that after a crash it is
+            called again. Otherwise what was asked for and not stored is in doubt.
         annotator: who the labels are said to come from.
         cost: what each label is said to cost, in the experiment's own unit.
     """
@@ -33,6 +35,7 @@ class PythonCallable:
         self,
         function: str | Callable[[torch.Tensor], Any],
         batch: bool = False,
+        repeatable: bool = False,
         annotator: str = "callable",
         cost: float = 1.0,
     ) -> None:
@@ -44,6 +47,9 @@ class PythonCallable:
             )
         self.function: Callable[[torch.Tensor], Any] = found
         self.batch = flag("batch", batch)
+        self.repeatable = self.asks_by_key = flag("repeatable", repeatable)
+        # One call at a time leaves one label in doubt at most.
+        self.at_once = None if batch or repeatable else 1
         self.annotator = text("annotator", annotator)
         self.cost = finite_number("cost", cost, least=0.0)
 

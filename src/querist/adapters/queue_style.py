@@ -132,6 +132,8 @@ class QueueLabel(_Attached):
     killed; one at a time loses at most one.
     """
 
+    at_once = 1
+
     def label(self, request: LabelRequest) -> Iterator[Label]:
         """One label per item that the strategy put into its second queue."""
         self.at(request.iteration)

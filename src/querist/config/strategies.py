@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 
 from querist.config.component import Component, QueryComponent
 from querist.config.group import Group
+from querist.config.limits import MAX_COMPONENTS
 
 
 class StrategiesConfig(Group):
     """How samples are chosen, who labels them, and what is measured."""
 
-    query: tuple[QueryComponent, ...] = Field(min_length=1)
+    query: tuple[QueryComponent, ...] = Field(min_length=1, max_length=MAX_COMPONENTS)
     """Query strategies; several share the budget of an iteration in this order, no repeats."""
 
     batch: int | None = Field(default=None, ge=1, le=10**9)
@@ -23,7 +24,16 @@ class StrategiesConfig(Group):
     label: Component | None = None
     """Where labels come from. Required unless `driver.skip_labeling`."""
 
-    metrology: tuple[Component, ...] = ()
+    label_attempts: int = Field(default=3, ge=1, le=100)
+    """How often a label source is asked in an iteration when it fails, with the same key."""
+
+    label_backoff_seconds: float = Field(default=0.5, ge=0, le=3600)
+    """Wait before it is asked again; doubles each time, up to a minute."""
+
+    label_timeout_seconds: float | None = Field(default=None, gt=0, le=10**7)
+    """How long a label source may be silent before it is given up on. Default: for ever."""
+
+    metrology: tuple[Component, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     """What is measured in every iteration, in this order."""
 
     queue: Component = Component(name="ledger")

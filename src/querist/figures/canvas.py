@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from querist.storage.atomic import write_file
+from querist.storage.store import store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,10 +36,10 @@ def new_figure(*, width: float = 7.0, height: float = 4.4) -> tuple[Figure, Axes
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG as a whole: who reads `path` meanwhile sees the old figure or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
-    figure.savefig(beside, format="png")
-    os.replace(beside, path)
+    store().make_folder(path.parent)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    write_file(path, drawn.getvalue())
 
 
 def style(position: int) -> tuple[str, str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from querist.errors import CheckpointError
+from querist.faults import crash_point
 from querist.phases.train import prune_checkpoints
-from querist.runs.checkpoints import MANIFEST
 from querist.runs.run import Run
-from querist.storage.atomic import sha256
 from querist.values import Evaluation, Phase, Verdict
 
 _log = logging.getLogger(__name__)
@@ -24,19 +24,33 @@ def commit_iteration(run: Run, iteration: int) -> Verdict | None:
     verdict = _judge(run, iteration)
     settings = run.settings(iteration)
     labels = len(run.labeled(iteration))
-    manifest = run.checkpoints.path(iteration) / MANIFEST
+    trained = run.ledger.phase_outcome(iteration, Phase.TRAIN) or {}
+    checkpoint = trained.get("checkpoint")
     run.ledger.commit_iteration(
         iteration,
         labels,
         settings.model_dump(mode="json"),
-        sha256(manifest.read_bytes()) if manifest.is_file() else None,
+        checkpoint,
+        _files(run, iteration, checkpoint),
     )
+    crash_point("commit.recorded")
     prune_checkpoints(run, iteration)
     _track(run, iteration, labels)
     run.log.write(iteration, "iteration", "commit", labels=labels)
     metrics = run.ledger.metrology().get(iteration, {})
     run.tell(iteration, None, labels=labels, metrics=metrics)
     return verdict
+
+
+def _files(run: Run, iteration: int, checkpoint: str | None) -> dict[str, str]:
+    """SHA-256 of the checkpoint's files, from its manifest; none where it is damaged."""
+    if checkpoint is None:
+        return {}
+    try:
+        return run.checkpoints.digests(iteration, checkpoint)
+    except CheckpointError as error:
+        _log.warning("%s; resume trains the iteration again", error)
+        return {}
 
 
 def _judge(run: Run, iteration: int) -> Verdict | None:
@@ -52,7 +66,9 @@ def _judge(run: Run, iteration: int) -> Verdict | None:
         None if champion is None else Evaluation(champion, metrics.get(champion, {}), digest),
         Evaluation(iteration, metrics.get(iteration, {}), digest),
     )
+    crash_point("gate.judged")
     run.ledger.record_verdict(iteration, verdict)
+    crash_point("gate.recorded")
     run.log.write(iteration, "gate", "promote" if verdict.promote else "discard")
     _log.info(
         "iteration %d: %s (%s)",

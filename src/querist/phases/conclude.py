@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from querist.faults import crash_point
 from querist.figures import decision_boundary, learning_curve
 from querist.phases.metrology import export_metrology
 from querist.runs.data import RunData
@@ -68,6 +69,7 @@ def conclude(run: Run) -> Summary:
         track_file(run, path, "figures")
     if not run.experiment.driver.skip_training:
         track_model(run, yields, "model")
+    crash_point("conclude.tracked")
     summary = summarize(run, last, yields)
     write_file(run.reference.folder / SUMMARY_FILE, json.dumps(asdict(summary), indent=1).encode())
     for name in (SUMMARY_FILE, "metrology.json", "f1_metrology.json"):
@@ -76,6 +78,7 @@ def conclude(run: Run) -> Summary:
     if run.experiment.tracking.enabled:
         reason = {"querist.stop_reason": summary.stop_reason}
         track_end(run.reference.folder, "FINISHED", **reason)
+    crash_point("conclude.summed")
     run.ledger.set_fact("concluded", "1")
     _log.info("the run ended: %s", summary.stop_reason)
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from querist.phases.query import labels_left
 from querist.runs.run import Run
 from querist.values import Phase, StopDecision
 
@@ -26,10 +27,23 @@ def _decide(run: Run, iteration: int) -> StopDecision:
             return StopDecision(True, f"criterion met: {decision.reason}")
     if _nothing_to_ask(run, iteration):
         return StopDecision(True, "pool exhausted: no sample was left to ask for")
+    if _budget_is_spent(run, iteration):
+        return StopDecision(True, "label budget: what is left of it is in doubt, refused or lost")
     steps = run.experiment.driver.max_active_learning_steps
     if iteration + 1 >= steps:
         return StopDecision(True, f"max iterations: {steps}")
     return StopDecision(False)
+
+
+def _budget_is_spent(run: Run, iteration: int) -> bool:
+    """Whether nobody was asked, the budget allows no more, and no label came or can come."""
+    return (
+        Phase.QUERY in run.ledger.done_phases(iteration)
+        and not len(run.ledger.selected(iteration))
+        and labels_left(run) == 0
+        and not run.ledger.open_requests()
+        and len(run.data.labeled(run.ledger)) == len(run.labeled(iteration))
+    )
 
 
 def _nothing_to_ask(run: Run, iteration: int) -> bool:

@@ -1,18 +1,35 @@
-"""The label phase: labels are asked for, and each is durable before the next one is drawn."""
+"""The label phase: labels are asked for, and each is durable before the next one is drawn.
+
+That a source is asked is written down before it is asked. So after a crash it is known which labels
+may have been bought and not stored: a source that can is asked for them by key, and for others they
+are in doubt until a person settles them. No machine asks again by itself.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 import torch
 
-from querist.errors import LabelError
-from querist.ledger import OpenRequest
+from querist.errors import (
+    ConfigurationError,
+    DataError,
+    InDoubtError,
+    LabelError,
+    RunError,
+    StrategyError,
+)
+from querist.faults import crash_point
+from querist.ledger import OPEN, OpenRequest, Recorded, RequestState
 from querist.requests import LabelRequest
+from querist.runs.answers import refusal
+from querist.runs.label_source import LabelSource
 from querist.runs.run import Run
-from querist.values import Phase
+from querist.values import Label, Phase
 
+MAX_WAIT_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -20,47 +37,252 @@ def label(run: Run, iteration: int) -> int:
     """Ask for the labels of everything that was selected and has none; returns how many came."""
     if Phase.LABEL in run.ledger.done_phases(iteration):
         return 0
-    strategy = run.strategies.label
-    name = run.experiment.strategies.label
-    assert strategy is not None, "checked when the configuration was read"
-    assert name is not None
     started = time.time()
     run.log.write(iteration, Phase.LABEL, "start")
     run.tell(iteration, Phase.LABEL, labels=len(run.labeled(iteration)))
-    waiting: dict[int, OpenRequest] = {}
-    while not run.queue.empty():
-        request = run.queue.get()
-        waiting[request.sample] = request
-    asked_for = frozenset(waiting)
-    if waiting:
-        question = LabelRequest(
-            iteration=iteration,
-            indices=torch.tensor(list(waiting), dtype=torch.int64),
-            keys=tuple(r.key for r in waiting.values()),
-            pool=run.data.pool,
-        )
-        try:
-            for answer in strategy.label(question):
-                if answer.index not in asked_for:
-                    raise LabelError(
-                        f"label strategy {name.name!r} labeled sample {answer.index}, which it was "
-                        "not asked for"
-                    )
-                run.data.check_label(answer)
-                if run.ledger.record_label(answer, source=name.name, iteration=iteration):
-                    run.data.learned(answer)
-                answered = waiting.pop(answer.index, None)
-                if answered is not None:  # another annotator may have answered before
-                    run.queue.acknowledge(answered)
-        finally:
-            # What has no label yet is asked for again, after an error as in the next iteration.
-            run.queue.put(list(waiting.values()))
-    came = len(asked_for) - len(waiting)
+    labeling = _Labeling(run, iteration)
+    try:
+        labeling.go()
+    finally:
+        labeling.put_back()
     run.ledger.record_phase(
-        iteration, Phase.LABEL, started, {"labels": came, "pending": len(waiting)}
+        iteration, Phase.LABEL, started, {"labels": labeling.came, "pending": labeling.left}
     )
+    crash_point("label.recorded")
     seconds = time.time() - started
-    run.log.write(iteration, Phase.LABEL, "end", seconds, labels=came, pending=len(waiting))
-    if waiting:
-        _log.info("iteration %d: %d labels are pending", iteration, len(waiting))
-    return came
+    run.log.write(
+        iteration, Phase.LABEL, "end", seconds, labels=labeling.came, pending=labeling.left
+    )
+    if labeling.left:
+        _log.info("iteration %d: %d labels are pending", iteration, labeling.left)
+    return labeling.came
+
+
+class _Labeling:
+    """One label phase.
+
+    Attributes:
+        came: labels that are new.
+        left: requests that are still open or in doubt.
+    """
+
+    def __init__(self, run: Run, iteration: int) -> None:
+        assert run.label_source is not None, "checked when the configuration was read"
+        self.run = run
+        self.iteration = iteration
+        self.source: LabelSource = run.label_source
+        self.settings = run.settings(iteration).strategies
+        self.came = 0
+        self.refused: list[str] = []
+        self.error: Exception | None = None
+        self._requests = {request.sample: request for request in run.ledger.requests()}
+        self._waiting: dict[int, OpenRequest] = {}
+
+    @property
+    def left(self) -> int:
+        """Requests that have no label and no refused answer."""
+        return len(self._waiting)
+
+    def go(self) -> None:
+        """Ask, and ask again those that failed, as often as the experiment says.
+
+        Raises:
+            Exception: what the source raised, when nothing came at all.
+        """
+        for answer in self.source.late_answers():
+            self._take(answer)
+        self._collect()
+        for attempt in range(self.settings.label_attempts):
+            asking = [r for r in self._waiting.values() if self._may_ask(r, first=attempt == 0)]
+            if not asking:
+                break
+            if attempt:
+                wait = self.settings.label_backoff_seconds * 2 ** (attempt - 1)
+                time.sleep(min(wait, MAX_WAIT_SECONDS))
+            size = self.source.at_once or len(asking)
+            for start in range(0, len(asking), size):
+                self._ask(asking[start : start + size])
+        self._say_what_is_wrong()
+
+    def put_back(self) -> None:
+        """What has no label yet is for the next iteration, after an error as in any other case."""
+        self.run.queue.put(list(self._waiting.values()))
+
+    def _collect(self) -> None:
+        """Take what the queue holds, and what an earlier process has left in the open."""
+        while not self.run.queue.empty():
+            request = self.run.queue.get()
+            known = self._requests.get(request.sample)
+            if known is not None and known.state in OPEN:
+                self._waiting[request.sample] = known
+        doubtful = [
+            request
+            for request in self._requests.values()
+            if request.state in (RequestState.ASKED, RequestState.IN_DOUBT)
+        ]
+        if not doubtful:
+            return
+        if self.source.recall is not None:
+            self._recall(doubtful)
+        elif self.source.by_key:
+            self._waiting |= {request.sample: request for request in doubtful}
+        else:
+            self._leave_in_doubt(
+                [request for request in doubtful if request.state is RequestState.ASKED],
+                "the process that asked ended before an answer was stored",
+            )
+
+    def _recall(self, doubtful: list[OpenRequest]) -> None:
+        """Let the source say by key what it has sold; it was never asked for the rest."""
+        for answer in self.source.recall(self._question(doubtful)):
+            self._take(answer)
+        unknown = [r for r in doubtful if r.sample in self._requests]
+        reason = "the source knows nothing of this key"
+        self._set_state(unknown, RequestState.WANTED, reason)
+        self._waiting |= {request.sample: self._requests[request.sample] for request in unknown}
+
+    def _may_ask(self, request: OpenRequest, *, first: bool) -> bool:
+        state = self._requests[request.sample].state
+        if first:
+            return True
+        return state is RequestState.FAILED or (
+            state is RequestState.IN_DOUBT and self.source.by_key
+        )
+
+    def _ask(self, asked: list[OpenRequest]) -> None:
+        """One call of the source."""
+        ours = self.run.ledger.record_asked([r.key for r in asked], by_key=self.source.by_key)
+        theirs = [request for request in asked if request.key not in ours]
+        if theirs:
+            self._take_over(theirs)
+        mine = [request for request in asked if request.key in ours]
+        if not mine:
+            return
+        crash_point("label.claimed")
+        answers = self.source.answers(self._question(mine), self.settings.label_timeout_seconds)
+        try:
+            while True:
+                try:
+                    answer = next(answers)
+                except StopIteration:
+                    break
+                except (ConfigurationError, DataError, RunError, StrategyError):
+                    self._still(mine, RequestState.FAILED, "it broke its contract")
+                    raise
+                except InDoubtError as error:
+                    self._failed(mine, RequestState.IN_DOUBT, error)
+                    return
+                except Exception as error:
+                    self._failed(mine, RequestState.FAILED, error)
+                    return
+                self._take(answer)
+        finally:
+            close = getattr(answers, "close", None)
+            if close is not None:
+                close()
+        self._still(mine, RequestState.PENDING, "the source will answer later")
+
+    def _failed(self, asked: list[OpenRequest], state: RequestState, error: Exception) -> None:
+        self.error = error
+        words = f"{type(error).__name__}: {error}"
+        if state is RequestState.IN_DOUBT and not self.source.by_key:
+            self._leave_in_doubt(self._unanswered(asked), words)
+            return
+        _log.warning("iteration %d: the label source failed, %s", self.iteration, words)
+        self._still(asked, state, words)
+
+    def _unanswered(self, asked: Iterable[OpenRequest]) -> list[OpenRequest]:
+        return [request for request in asked if request.sample in self._waiting]
+
+    def _still(self, asked: Iterable[OpenRequest], state: RequestState, reason: str) -> None:
+        """Write down how it stands with those of `asked` that have no answer."""
+        self._set_state(self._unanswered(asked), state, reason)
+
+    def _set_state(self, requests: list[OpenRequest], state: RequestState, reason: str) -> None:
+        self.run.ledger.record_state([request.key for request in requests], state, reason)
+        for request in requests:
+            changed = OpenRequest(
+                request.sample, request.iteration, request.position, request.key, state, reason
+            )
+            self._requests[request.sample] = changed
+            if request.sample in self._waiting:
+                self._waiting[request.sample] = changed
+
+    def _leave_in_doubt(self, requests: list[OpenRequest], reason: str) -> None:
+        if not requests:
+            return
+        self._set_state(requests, RequestState.IN_DOUBT, reason)
+        for request in requests:
+            self._waiting.pop(request.sample, None)
+        _log.warning(
+            "%d labels are in doubt, %s: `querist labels settle %s` says what became of them",
+            len(requests), reason, self.run.reference.run_id,
+        )  # fmt: skip
+
+    def _take_over(self, theirs: list[OpenRequest]) -> None:
+        """Another run of a shared ledger has asked for these: its labels are ours as well."""
+        copies = self.run.ledger.copy_labels([r.key for r in theirs], iteration=self.iteration)
+        for copy in copies:
+            self.run.data.learned(copy)
+            self._answered(copy.index)
+        self.came += len(copies)
+        waiting = self._unanswered(theirs)
+        if waiting:
+            _log.info("%d labels are being bought by another run", len(waiting))
+
+    def _question(self, requests: list[OpenRequest]) -> LabelRequest:
+        return LabelRequest(
+            iteration=self.iteration,
+            indices=torch.tensor([r.sample for r in requests], dtype=torch.int64),
+            keys=tuple(r.key for r in requests),
+            pool=self.run.data.pool,
+        )
+
+    def _take(self, answer: object) -> None:
+        """Make an answer durable: as a label, or in quarantine."""
+        run, source = self.run, self.source.identity
+        index = getattr(answer, "index", None)
+        request = self._requests.get(index) if isinstance(index, int) else None
+        reason = refusal(run, answer)
+        if reason is not None:
+            key = None if request is None else request.key
+            run.ledger.record_quarantine(
+                answer, reason, source=source, iteration=self.iteration, key=key
+            )
+            self.refused.append(reason)
+            _log.warning("an answer is in quarantine: %s", reason)
+            if request is not None:
+                self._answered(request.sample)
+            return
+        assert isinstance(answer, Label)
+        crash_point("label.bought")
+        key = None if request is None else request.key
+        recorded = run.ledger.record_label(answer, source=source, iteration=self.iteration, key=key)
+        crash_point("label.stored")
+        if recorded is Recorded.NEW:
+            run.data.learned(answer)
+            self.came += 1
+        elif recorded is Recorded.REVISION:
+            _log.warning(
+                "%s now says %s of sample %d, which is labeled: kept for review",
+                source.name, answer.value, answer.index,
+            )  # fmt: skip
+        self._answered(answer.index)
+
+    def _answered(self, sample: int) -> None:
+        self._requests.pop(sample, None)
+        request = self._waiting.pop(sample, None)
+        if request is not None:  # another annotator may have answered before
+            self.run.queue.acknowledge(request)
+
+    def _say_what_is_wrong(self) -> None:
+        """A source that gives nothing but errors is no source."""
+        if self.came:
+            return
+        if self.error is not None:
+            raise self.error
+        if self.refused:
+            raise LabelError(
+                f"not one answer was a label, {len(self.refused)} are in quarantine: "
+                f"{self.refused[0]}; correct the label source, then resume"
+            )

@@ -10,6 +10,7 @@ import torch
 
 from querist.context import MetrologyContext
 from querist.errors import StrategyError
+from querist.faults import crash_point
 from querist.runs.model import bring_model_to
 from querist.runs.records import write_metrology
 from querist.runs.run import Run
@@ -28,7 +29,9 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     run.tell(iteration, Phase.METROLOGY, labels=labels)
     bring_model_to(run, iteration)
     values = measure(run, iteration)
+    crash_point("metrology.measured")
     run.ledger.record_metrology(iteration, values, labels, started)
+    crash_point("metrology.recorded")
     export_metrology(run)
     seconds = time.time() - started
     run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)

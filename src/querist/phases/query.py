@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from querist.context import QueryContext
 from querist.errors import StrategyError
-from querist.ledger import OpenRequest
+from querist.faults import crash_point
 from querist.pools.combined import CombinedPool
 from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
+from querist.storage.atomic import sha256
+from querist.storage.plain import digest_of
 from querist.values import Phase, Selection
 
 _log = logging.getLogger(__name__)
@@ -28,28 +28,27 @@ _log = logging.getLogger(__name__)
 def query(run: Run, iteration: int) -> int:
     """Choose samples and record the selection; returns how many were chosen."""
     if Phase.QUERY in run.ledger.done_phases(iteration):
-        selected = run.ledger.selected(iteration).tolist()
         if not run.queue.durable and run.queue.empty():
-            labeled = {sample for sample, _, _ in run.ledger.label_rows()}
-            left = [sample for sample in selected if sample not in labeled]
-            _hand_over(run, iteration, left, [request_key(run, sample) for sample in left])
-        return len(selected)
+            _hand_over(run)
+        return len(run.ledger.selected(iteration))
     started = time.time()
     labels = len(run.labeled(iteration))
     run.log.write(iteration, Phase.QUERY, "start")
     run.tell(iteration, Phase.QUERY, labels=labels)
     bring_model_to(run, iteration)
     chosen, made = choose(run, iteration)
-    keys = [request_key(run, sample) for sample, _, _ in chosen]
-    in_ledger = run.queue.durable and not run.experiment.driver.skip_labeling
+    keys = [request_key(run, sample, made.get(sample)) for sample, _, _ in chosen]
+    crash_point("query.chosen")
     run.ledger.record_selection(
         iteration,
         chosen,
-        keys=keys if in_ledger else None,
+        keys=None if run.experiment.driver.skip_labeling else keys,
         made={sample: run.data.encode(content) for sample, content in made.items()},
         started=started,
+        budget=label_budget(run),
     )
-    _hand_over(run, iteration, [sample for sample, _, _ in chosen], keys)
+    crash_point("query.recorded")
+    _hand_over(run)
     seconds = time.time() - started
     run.log.write(iteration, Phase.QUERY, "end", seconds, selected=len(chosen))
     wanted = run.settings(iteration).strategies.budget
@@ -63,24 +62,22 @@ def query(run: Run, iteration: int) -> int:
     return len(chosen)
 
 
-def _hand_over(run: Run, iteration: int, samples: Sequence[int], keys: Sequence[str]) -> None:
-    """Put the requests of a recorded selection into the queue."""
-    if run.experiment.driver.skip_labeling:
-        return
-    run.queue.put(
-        [
-            OpenRequest(sample, iteration, position, key)
-            for position, (sample, key) in enumerate(zip(samples, keys, strict=True))
-        ]
-    )
+def _hand_over(run: Run) -> None:
+    """Put the requests that may be asked for into the queue."""
+    if not run.experiment.driver.skip_labeling:
+        run.queue.put(run.ledger.open_requests())
 
 
-def request_key(run: Run, sample: int) -> str:
-    """The key under which a sample's label is asked for, the same whenever it is asked."""
-    label = run.experiment.strategies.label
-    source = "" if label is None else label.name
-    text = f"{run.data.fingerprint}\x1f{source}\x1f{sample}"
-    return hashlib.sha256(text.encode()).hexdigest()
+def request_key(run: Run, sample: int, made: Any = None) -> str:
+    """The key under which a sample's label is asked for, the same whenever it is asked.
+
+    It names the data, the sample and the source. A sample that was made on the way is named by its
+    content: another run may have made another one with the same number.
+    """
+    source = run.label_source
+    named = ["", ""] if source is None else [source.identity.name, source.identity.version]
+    what = sample if made is None else sha256(run.data.encode(made))
+    return digest_of([run.data.fingerprint, *named, what])
 
 
 def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
@@ -96,7 +93,7 @@ def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict
         pool.add(proposal)
     candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
     chosen: list[tuple[int, float, str]] = []
-    left = min(settings.strategies.budget, labels_left(run, iteration))
+    left = min(settings.strategies.budget, labels_left(run))
     for position, (name, strategy) in enumerate(run.strategies.query):
         n = min(left, settings.strategies.query[position].own_number or left)
         if n == 0:
@@ -123,15 +120,20 @@ def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict
     return _number_new(pool, chosen, first_new)
 
 
-def labels_left(run: Run, iteration: int) -> int:
-    """How many labels the stop criteria with a budget still allow."""
-    labels = len(run.labeled(iteration)) + len(run.ledger.open_requests())
+def label_budget(run: Run) -> int | None:
+    """How many labels there may be, the initial ones included; None = as many as the pool has."""
     budgets = [
-        criterion.remaining(labels)
+        criterion.remaining(0)
         for criterion in run.strategies.stop
         if isinstance(criterion, LabelBudgeted)
     ]
-    return max(0, min(budgets, default=sys.maxsize))
+    return min(budgets, default=None)
+
+
+def labels_left(run: Run) -> int:
+    """How many more labels the budget allows to ask for."""
+    budget = label_budget(run)
+    return sys.maxsize if budget is None else max(0, budget - run.ledger.labels_committed_to())
 
 
 def _propose(run: Run, iteration: int) -> torch.Tensor:

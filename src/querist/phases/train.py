@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+from querist.faults import crash_point
 from querist.phases.plan import pending_phases
 from querist.runs.model import bring_model_to, fit, save_checkpoint
 from querist.runs.run import Run
@@ -28,7 +29,8 @@ def train(run: Run, iteration: int) -> dict[str, Any]:
     run.tell(iteration, Phase.TRAIN, labels=labels)
     bring_model_to(run, iteration - 1)
     report = fit(run, iteration)
-    save_checkpoint(run, iteration)
+    crash_point("train.fitted")
+    checkpoint = save_checkpoint(run, iteration)
     outcome = {
         "labels": labels,
         "epochs": report.epochs,
@@ -36,8 +38,10 @@ def train(run: Run, iteration: int) -> dict[str, Any]:
         "train_loss": report.train_loss,
         "validation_loss": report.validation_loss,
         "stopped_early": report.stopped_early,
+        "checkpoint": checkpoint,
     }
     run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)
+    crash_point("train.recorded")
     prune_checkpoints(run, iteration)
     seconds = time.time() - started
     run.log.write(iteration, Phase.TRAIN, "end", seconds, loss=report.train_loss)

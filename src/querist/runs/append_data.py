@@ -15,8 +15,7 @@ import torch
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
-from querist.ledger import Ledger
-from querist.ledger.ledger import INITIAL
+from querist.ledger import INITIAL, Ledger
 from querist.pools.dataset_pool import DatasetPool
 from querist.pools.labeled import LabeledSet
 from querist.randomness import SETUP, derive_seed, seeded_globally

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from querist.errors import CheckpointError
 from querist.storage.atomic import TEMPORARY, sha256, write_folder
+from querist.storage.store import store
 
 MANIFEST = "manifest.json"
 _STEP = re.compile(r"step_(\d{4,})")
@@ -21,7 +21,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        store().make_folder(folder)
 
     def path(self, iteration: int) -> Path:
         """The folder of an iteration's checkpoint."""
@@ -40,13 +40,27 @@ class Checkpoints:
         write_folder(self.path(iteration), {**files, MANIFEST: manifest})
         return sha256(manifest)
 
-    def load(self, iteration: int) -> tuple[dict[str, bytes], dict[str, Any]]:
+    def load(
+        self, iteration: int, digest: str | None = None
+    ) -> tuple[dict[str, bytes], dict[str, Any]]:
         """A checkpoint's files and its manifest.
+
+        Args:
+            iteration: which one.
+            digest: SHA-256 that its manifest must have; None = any.
 
         Raises:
             CheckpointError: it is missing or damaged.
         """
-        return read_checkpoint(self.path(iteration))
+        return read_checkpoint(self.path(iteration), digest)
+
+    def digests(self, iteration: int, digest: str) -> dict[str, str]:
+        """SHA-256 of a checkpoint's files by name, as its manifest says.
+
+        Raises:
+            CheckpointError: the manifest is missing or damaged.
+        """
+        return dict(_manifest(self.path(iteration), digest)["files"])
 
     def iterations(self) -> list[int]:
         """The iterations that have a checkpoint, ascending."""
@@ -64,31 +78,62 @@ class Checkpoints:
         for iteration in self.iterations():
             by_interval = interval > 0 and (iteration + 1) % interval == 0
             if iteration < newest and not by_interval and iteration not in keep:
-                shutil.rmtree(self.path(iteration), ignore_errors=True)
+                store().remove(self.path(iteration))
 
-    def clear_rubbish(self) -> None:
-        """Remove what a killed process left half-written."""
+    def clear_rubbish(self, recorded: frozenset[int]) -> None:
+        """Remove what a killed process left: half-written, or whole and never recorded.
+
+        Args:
+            recorded: the iterations whose training is in the ledger.
+        """
         for path in self._folder.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(path, ignore_errors=True)
+            store().remove(path)
+        for iteration in self.iterations():
+            if iteration not in recorded:
+                store().remove(self.path(iteration))
 
 
-def read_checkpoint(folder: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
+def read_checkpoint(
+    folder: Path, digest: str | None = None
+) -> tuple[dict[str, bytes], dict[str, Any]]:
     """A checkpoint folder's files and manifest, every hash checked before anything is parsed.
+
+    Args:
+        folder: where it is.
+        digest: SHA-256 that its manifest must have; None = any.
 
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        files = {name: (folder / Path(name).name).read_bytes() for name in manifest["files"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
-    for name, content in files.items():
-        if sha256(content) != manifest["files"][name]:
+    manifest = _manifest(folder, digest)
+    files = {}
+    for name, expected in manifest["files"].items():
+        try:
+            files[name] = (folder / Path(name).name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+        if sha256(files[name]) != expected:
             raise CheckpointError(
                 f"checkpoint {folder} is damaged: {name} does not have the SHA-256 of its manifest"
             )
     return files, manifest
+
+
+def _manifest(folder: Path, digest: str | None) -> dict[str, Any]:
+    try:
+        content = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+    if digest is not None and sha256(content) != digest:
+        raise CheckpointError(
+            f"checkpoint {folder} is damaged: its manifest does not have the SHA-256 of the ledger"
+        )
+    try:
+        manifest = json.loads(content)
+        files = {str(name): str(expected) for name, expected in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+    return {**manifest, "files": files}
 
 
 class PartialCheckpoint:
@@ -112,4 +157,4 @@ class PartialCheckpoint:
 
     def remove(self) -> None:
         """The training is done, and its real checkpoint is written."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        store().remove(self._folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,7 @@ import torch
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
-from querist.ledger import Ledger
-from querist.ledger.ledger import INITIAL
+from querist.ledger import INITIAL, Ledger
 from querist.pools.check import check_disjoint, check_pool
 from querist.pools.combined import CombinedPool, is_truthful
 from querist.pools.labeled import LabeledSet
@@ -304,6 +302,6 @@ def _initial_labels(data: RunData) -> list[Label]:
 
 def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger) -> None:
     """Write the split, the initial labels and the fingerprint of a new run."""
-    ledger.record_start(data.subsets, labels, time.time())
-    ledger.set_fact(FINGERPRINT, data.fingerprint)
-    ledger.set_fact(INITIAL_LABELS, str(len(data.labeled(ledger))))
+    count = len(labels) if isinstance(data, RunData) else len(data.labeled(ledger))
+    facts = {FINGERPRINT: data.fingerprint, INITIAL_LABELS: str(count)}
+    ledger.record_start(data.subsets, labels, facts)

@@ -42,10 +42,11 @@ def bring_model_to(run: Run, iteration: int) -> None:
 def _load_newest(run: Run, iteration: int) -> int:
     """Load the newest good checkpoint up to `iteration`; returns its iteration, -1 for none."""
     for candidate in reversed(run.checkpoints.iterations()):
-        if candidate > iteration:
+        trained = run.ledger.phase_outcome(candidate, Phase.TRAIN)
+        if candidate > iteration or trained is None:
             continue
         try:
-            files, _ = run.checkpoints.load(candidate)
+            files, _ = run.checkpoints.load(candidate, trained.get("checkpoint"))
         except CheckpointError as error:
             _log.warning("%s; the one before is used", error)
             continue
@@ -101,7 +102,12 @@ def _no_step(model: Any, batch: Any) -> Any:
 
 
 def save_checkpoint(run: Run, iteration: int) -> str:
-    """Write the learner's checkpoint of `iteration`; returns its manifest's SHA-256."""
+    """Write the learner's checkpoint of `iteration`; returns its manifest's SHA-256.
+
+    Raises:
+        LeaseLostError: another process has taken the run over.
+    """
+    run.ledger.db.check_lease()
     sample = run.data.sample
     about: dict[str, Any] = {
         "labels": len(run.labeled(iteration)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import secrets
 import shutil
@@ -25,10 +26,12 @@ from querist.config.load import dump_yaml, load_experiment
 from querist.errors import (
     ConfigurationError,
     DataError,
+    RunError,
     RunExistsError,
     RunLockedError,
     RunNotFoundError,
 )
+from querist.faults import crash_point
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
 from querist.queues import LedgerQueue, RequestQueue
@@ -36,16 +39,21 @@ from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
+from querist.runs.label_source import LabelSource
 from querist.runs.lock import RunLock, lock_holder
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
 from querist.runs.schedules import check_schedules
 from querist.storage.atomic import TEMPORARY, storage_errors, write_file
+from querist.storage.store import store
 from querist.tracking.spool import TrackingSpool
+from querist.values import Phase
 
 EXPERIMENT_FILE = "experiment.yaml"
 LEDGER_FILE = "ledger.db"
+LEDGER_VARIABLE = "QUERIST_LEDGER_URL"
+"""The PostgreSQL database in which new runs keep their ledgers; unset = a file in each folder."""
 _LEFT_BY_A_KILL = {
     "run.lock",
     f"{TEMPORARY}{EXPERIMENT_FILE}",
@@ -140,12 +148,15 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     with storage_errors(folder):
         folder.mkdir(parents=True)
+        store().sync_folder(folder.parent)
     lock = None
     try:
         lock = RunLock(folder)
-        ledger = Ledger(folder / LEDGER_FILE)
+        ledger = Ledger(_new_ledger(folder), folder.name)
         ledger.create()
+        crash_point("create.ledger")
         record_start(data, labels, ledger)
+        crash_point("create.recorded")
         # The run exists from here on: its experiment file is written last.
         write_file(folder / EXPERIMENT_FILE, experiment_text(experiment).encode())
         run = _assemble(reference, experiment, ledger, data, strategies, lock)
@@ -215,8 +226,11 @@ def open_run(reference: RunReference) -> Run:
         lock = RunLock(folder)
         try:
             experiment = load_experiment(folder / EXPERIMENT_FILE)
-            ledger = Ledger(folder / LEDGER_FILE)
-            ledger.check_schema()
+            ledger = Ledger(ledger_of(folder), folder.name)
+            older = ledger.open()
+            if older is not None:
+                _log.info("the ledger of %s was brought up from version %s", folder.name, older)
+            ledger.verify()
             data = reopen_data(experiment, ledger)
             strategies = build_strategies(experiment)
         except BaseException:
@@ -226,6 +240,26 @@ def open_run(reference: RunReference) -> Run:
         run = _assemble(reference, experiment, ledger, data, strategies, lock)
         _open[folder] = run
         return run
+
+
+def ledger_of(folder: Path) -> Path | str:
+    """Where the ledger of a run is: a file in its folder, or the database that is configured.
+
+    Raises:
+        RunError: it is in a database, and none is configured.
+    """
+    if (folder / LEDGER_FILE).exists():
+        return folder / LEDGER_FILE
+    if url := os.environ.get(LEDGER_VARIABLE):
+        return url
+    raise RunError(
+        f"run {folder.name} has no {LEDGER_FILE}: set {LEDGER_VARIABLE} to the database that it was "
+        "made with, or bring the file back"
+    )
+
+
+def _new_ledger(folder: Path) -> Path | str:
+    return os.environ.get(LEDGER_VARIABLE) or folder / LEDGER_FILE
 
 
 def close_run(reference: RunReference) -> None:
@@ -252,6 +286,13 @@ def build_strategies(experiment: Experiment) -> Strategies:
     )
 
 
+def _label_source(experiment: Experiment, strategies: Strategies) -> LabelSource | None:
+    named = experiment.strategies.label
+    if strategies.label is None or named is None:
+        return None
+    return LabelSource.of(strategies.label, named.name, named.model_dump(mode="json")["options"])
+
+
 def _assemble(
     reference: RunReference,
     experiment: Experiment,
@@ -265,7 +306,8 @@ def _assemble(
     if isinstance(queue, LedgerQueue):
         queue.bind(ledger)
     checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.clear_rubbish()
+    trained = (i for i, phase, _, _ in ledger.phase_rows() if phase is Phase.TRAIN)
+    checkpoints.clear_rubbish(frozenset(trained))
     learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     run = Run(
         reference=reference,
@@ -274,6 +316,7 @@ def _assemble(
         data=data,
         learner=learner,
         strategies=strategies,
+        label_source=_label_source(experiment, strategies),
         queue=queue,
         checkpoints=checkpoints,
         spool=TrackingSpool(folder),

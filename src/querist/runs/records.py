@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from querist.storage.atomic import storage_errors, write_file
+from querist.storage.store import store
 
 F1_KEYS = ("precision", "recall", "f1")
 
@@ -33,8 +34,9 @@ class DriverLog:
             "seconds": seconds,
             **more,
         }
-        with storage_errors(self._path), open(self._path, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        disk = store()
+        with storage_errors(self._path), disk.open(self._path, "ab") as file:
+            disk.write(file, json.dumps(line).encode() + b"\n")
 
 
 def write_metrology(folder: Path, records: Mapping[int, tuple[int, Mapping[str, float]]]) -> None:

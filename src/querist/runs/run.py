@@ -25,6 +25,7 @@ from querist.queues import RequestQueue
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData
+from querist.runs.label_source import LabelSource
 from querist.runs.lock import RunLock
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
@@ -55,6 +56,7 @@ class Run:
     data: RunData | AppendData
     learner: Learner
     strategies: Strategies
+    label_source: LabelSource | None
     queue: RequestQueue
     checkpoints: Checkpoints
     spool: TrackingSpool

@@ -1,4 +1,9 @@
-"""What a run tells the tracker, through its spool: who it is, its models, its figures, its end."""
+"""What a run tells the tracker, through its spool: who it is, its numbers, its models, its end.
+
+Everything that is said here has a name (`once`), so saying it again after a crash changes nothing.
+The ledger is the truth and the spool follows it: what a crash took from the spool is said again
+from the ledger, with the same values and times, when the run is resumed.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +17,46 @@ from typing import Any
 
 import numpy as np
 import torch
+from sqlalchemy import func, select
 
+from querist.errors import CheckpointError, StorageError
+from querist.ledger import INITIAL
+from querist.ledger import tables as t
 from querist.runs.append_data import ItemPool
+from querist.runs.model import bring_model_to
 from querist.runs.run import Run
-from querist.storage.atomic import write_file
+from querist.storage.atomic import sha256, write_file
+from querist.tracking.address import check_address
 from querist.tracking.spool import TrackingSpool
-from querist.values import Task
+from querist.values import Phase, Task
 
 EXAMPLE_ROWS = 5
 _log = logging.getLogger(__name__)
 
 
 def tracking_uri(run: Run) -> tuple[str, str | None]:
-    """The MLflow tracking URI, and the artifact folder where the store is our own SQLite file."""
+    """The MLflow tracking URI, and the artifact folder where the store is our own SQLite file.
+
+    Raises:
+        ConfigurationError: the URI holds a password.
+    """
     configured = run.experiment.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
-        return configured, None
+        return check_address(configured), None
     root = run.reference.root
     return f"sqlite:///{root / 'mlflow.db'}", str(root / "mlartifacts")
 
 
 def track_start(run: Run) -> None:
-    """Introduce the run; does nothing when that was done before."""
-    if not run.experiment.tracking.enabled or run.ledger.fact("tracked") is not None:
+    """Introduce the run, or say that it goes on after it had failed; once is enough."""
+    if not run.experiment.tracking.enabled:
         return
+    if run.spool.status not in ("RUNNING", "FINISHED"):
+        _introduce(run)
+    track_file(run, run.reference.folder / "experiment.yaml")
+
+
+def _introduce(run: Run) -> None:
     uri, artifact_root = tracking_uri(run)
     experiment = run.experiment
     pool = run.data.pool
@@ -61,8 +82,78 @@ def track_start(run: Run) -> None:
             "features": [] if run.data.sample is None else list(run.data.sample.shape[1:]),
         },
     )
-    run.spool.append("artifact", path="experiment.yaml", artifact_path=None)
-    run.ledger.set_fact("tracked", "1")
+
+
+def track_iteration(run: Run, iteration: int) -> None:
+    """Tell the tracker the numbers of a committed iteration, by iteration and by labels.
+
+    They come from the ledger alone, and so does their time: whenever this is called, and however
+    often, the tracker hears the same.
+    """
+    if not run.experiment.tracking.enabled:
+        return
+    commit = next(row for row in run.ledger.commit_rows() if row.iteration == iteration)
+    measured = run.ledger.metrology().get(iteration, {})
+    values: dict[str, Any] = dict(measured)
+    for _, phase, seconds, outcome in run.ledger.phase_rows(iteration):
+        values[f"seconds_{phase.value}"] = seconds
+        if phase is Phase.TRAIN:
+            losses = {key: outcome.get(key) for key in ("train_loss", "validation_loss")}
+            values |= {key: loss for key, loss in losses.items() if loss is not None}
+    bought, cost = _spent_until(run, iteration)
+    values |= {"labels": commit.labels, "labels_bought": bought, "label_cost": cost}
+    _say_metrics(run, f"iteration {iteration}", commit.committed, iteration, values)
+    if measured:
+        by_labels = {f"{metric}_by_labels": value for metric, value in measured.items()}
+        name = f"iteration {iteration} by labels"
+        _say_metrics(run, name, commit.committed, commit.labels, by_labels)
+    if _logs_model(run, iteration):
+        track_model(run, iteration, f"model-{iteration:04d}")
+
+
+def track_missing(run: Run) -> None:
+    """Tell the tracker, in order, of committed iterations that a crash kept it from hearing of.
+
+    For a run that was just opened. A process may die between an iteration's commit and its line in
+    the spool, and a power cut may take lines from the spool's end.
+    """
+    if not run.experiment.tracking.enabled:
+        return
+    for row in run.ledger.commit_rows():
+        names = [f"iteration {row.iteration}"]
+        if run.ledger.metrology().get(row.iteration):
+            names.append(f"iteration {row.iteration} by labels")
+        if _logs_model(run, row.iteration):
+            names.append(f"model model-{row.iteration:04d}")
+        if all(run.spool.has(name) for name in names):
+            continue
+        _log.info("the tracker has not heard of iteration %d: it is told again", row.iteration)
+        try:
+            track_iteration(run, row.iteration)
+        except CheckpointError as error:
+            _log.warning("the model of iteration %d is not logged: %s", row.iteration, error)
+
+
+def _say_metrics(run: Run, name: str, at: float, step: int, values: dict[str, Any]) -> None:
+    run.spool.append("metrics", once=name, at=at, step=step, values=values)
+
+
+def _logs_model(run: Run, iteration: int) -> bool:
+    every = run.experiment.tracking.log_models_every
+    return bool(every) and (iteration + 1) % every == 0
+
+
+def _spent_until(run: Run, iteration: int) -> tuple[int, float]:
+    """How many labels were bought up to the end of an iteration, and their cost."""
+    db = run.ledger.db
+    bought = (
+        t.labels.c.run == db.run,
+        t.labels.c.source != INITIAL,
+        t.labels.c.iteration <= iteration,
+    )
+    number = select(func.count()).where(*bought, t.labels.c.revision == 0)
+    cost = select(func.coalesce(func.sum(t.labels.c.cost), 0.0)).where(*bought)
+    return int(db.value(number)), float(db.value(cost))
 
 
 def flat_parameters(content: Any, prefix: str = "") -> dict[str, Any]:
@@ -95,9 +186,15 @@ def code_version() -> str:
 
 
 def track_model(run: Run, iteration: int, name: str) -> None:
-    """Hand the model of `iteration`, whose checkpoint is there, to the tracker."""
-    if not run.experiment.tracking.enabled:
+    """Hand the model of `iteration`, whose checkpoint is there, to the tracker.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or gone, and cannot be made again.
+    """
+    once = f"model {name}"
+    if not run.experiment.tracking.enabled or run.spool.has(once):
         return
+    bring_model_to(run, iteration)
     features = _example(run)
     if features is None:
         _log.info("the model is not logged: only the user's own steps know what its inputs are")
@@ -113,6 +210,7 @@ def track_model(run: Run, iteration: int, name: str) -> None:
         paths[key] = f"{key}_example.npy"
     run.spool.append(
         "model",
+        once=once,
         checkpoint=str(run.checkpoints.path(iteration).relative_to(folder)),
         experiment_file="experiment.yaml",
         input_example=paths["input"],
@@ -131,15 +229,34 @@ def _example(run: Run) -> torch.Tensor | None:
 
 
 def track_file(run: Run, path: Path, artifact_path: str | None = None) -> None:
-    """Hand a file of the run's folder to the tracker."""
+    """Hand a file of the run's folder to the tracker; again only if it has changed."""
     if run.experiment.tracking.enabled:
         relative = str(path.relative_to(run.reference.folder))
-        run.spool.append("artifact", path=relative, artifact_path=artifact_path)
+        once = f"artifact {relative} {sha256(path.read_bytes())}"
+        run.spool.append("artifact", once=once, path=relative, artifact_path=artifact_path)
 
 
 def track_end(folder: Path, status: str, **tags: str) -> None:
-    """Tell the tracker how the run in `folder` ended: FINISHED, FAILED or KILLED."""
+    """Tell the tracker how the run in `folder` ended: FINISHED, FAILED or KILLED.
+
+    FINISHED is final: what goes wrong afterwards is not the run's. A run that the tracker has not
+    heard of has no end there either.
+
+    Raises:
+        StorageError: the disk refused to take that it FINISHED. Any other end has a reason that
+            matters more than this one.
+    """
     spool = TrackingSpool(folder)
-    if tags:
-        spool.append("tags", values=tags)
-    spool.append("end", status=status)
+    try:
+        if spool.status in (None, "FINISHED"):
+            return
+        if tags:
+            spool.append("tags", once=f"tags {sorted(tags.items())}", values=tags)
+        spool.append("end", status=status)
+        spool.sync()
+    except StorageError as error:
+        if status == "FINISHED":
+            raise
+        _log.warning("the tracker is not told that the run ended %s: %s", status, error)
+    finally:
+        spool.close()

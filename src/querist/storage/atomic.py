@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from querist.errors import StorageError
+from querist.faults import crash_point
+from querist.storage.store import store
 
 TEMPORARY = ".tmp-"
 
@@ -29,18 +29,10 @@ def storage_errors(what: Path) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk = store()
+    with disk.open(path) as file:
+        disk.write(file, content)
+        disk.sync(file)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -53,11 +45,12 @@ def write_file(path: Path, content: bytes) -> None:
     with storage_errors(path):
         try:
             _write(beside, content)
-            os.replace(beside, path)
+            crash_point("file.beside")
+            store().replace(beside, path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            store().remove(beside)
             raise
-        _sync_folder(path.parent)
+        store().sync_folder(path.parent)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -66,35 +59,40 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         StorageError: the disk refused; the old folder is intact.
     """
+    disk = store()
     beside = folder.with_name(f"{TEMPORARY}{folder.name}")
     with storage_errors(folder):
         try:
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
+            disk.remove(beside)
+            disk.make_folder(beside)
             for name, content in files.items():
                 _write(beside / name, content)
-            _sync_folder(beside)
+                crash_point("folder.half")
+            disk.sync_folder(beside)
+            crash_point("folder.beside")
             _put(beside, folder)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            disk.remove(beside)
             raise
-        _sync_folder(folder.parent)
+        crash_point("folder.renamed")
+        disk.sync_folder(folder.parent)
 
 
 def _put(new: Path, folder: Path) -> None:
     """Rename `new` to `folder`; the one that was there comes back if that fails."""
+    disk = store()
     if not folder.exists():
-        os.replace(new, folder)
+        disk.replace(new, folder)
         return
     old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
-    os.replace(folder, old)
+    disk.remove(old)
+    disk.replace(folder, old)
     try:
-        os.replace(new, folder)
+        disk.replace(new, folder)
     except BaseException:
-        os.replace(old, folder)
+        disk.replace(old, folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    disk.remove(old)
 
 
 def sha256(content: bytes) -> str:

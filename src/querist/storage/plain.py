@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -64,6 +65,11 @@ def to_bytes(value: Any) -> bytes:
 def from_bytes(content: bytes) -> Any:
     """The inverse of `to_bytes`."""
     return from_plain(json.loads(content))
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of `value` as JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(to_plain(value), sort_keys=True).encode()).hexdigest()
 
 
 def _text(tensor: torch.Tensor) -> str:

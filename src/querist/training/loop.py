@@ -16,6 +16,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from querist.errors import ConfigurationError, LearnerError
+from querist.faults import crash_point
 from querist.pools.labeled import LabeledSet
 from querist.registry import register
 from querist.training.batches import Batches, batches_of
@@ -94,6 +95,7 @@ def _train_epoch(
     else:
         for batch in batches.epoch(job.epoch_seed(progress.epoch)):
             gradients(batch)
+            crash_point("train.step")
             with torch.no_grad():
                 update()
     # One look at the device per epoch, not per step.
@@ -168,6 +170,7 @@ class _Progress:
         if self.scheduler is not None:
             self._step_scheduler()
         self._watch(module, job)
+        crash_point("train.epoch")
         job.on_epoch(EpochReport(self.epoch, job.epochs, self.train_loss, self.validation_loss))
         every = job.settings.checkpoint_epochs
         due = every > 0 and self.epoch % every == 0 and self.epoch < job.epochs

@@ -1,0 +1,101 @@
+"""The matrix of faults: how often each row is tried, and one line a row at the end."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+ROWS = {
+    1: "SIGKILL at every named point",
+    2: "SIGKILL of the recovery, three times a run",
+    3: "power loss at every step of an iteration",
+    4: "SIGTERM, cancel, Ctrl-C in each phase",
+    5: "runner and flow killed",
+    6: "Prefect server down",
+    7: "MLflow down for a while, and for the whole run",
+    8: "disk full, read-only mount",
+    9: "random EIO and ENOSPC",
+    10: "label source that raises, times out, answers in part",
+    11: "answers that cannot be labels",
+    12: "duplicate, conflicting, late, reordered labels",
+    15: "damaged checkpoint",
+    16: "the same run twice",
+    17: "clock a day on or back, daylight saving",
+    18: "empty or exhausted pool, one class, duplicates, constant scores",
+    19: "NaN or infinite features",
+    20: "a pool of 10 million x 16",
+    21: "names",
+    22: "configurations",
+    23: "import paths, pickles, YAML tags",
+    26: "a run folder of an older version",
+}
+"""Rows 13 and 14 come with parallel learners and DDP, 24 and 25 with the gates."""
+
+
+@dataclass
+class Matrix:
+    """Tries and survivals by row."""
+
+    tried: Counter[int] = field(default_factory=Counter)
+    survived: Counter[int] = field(default_factory=Counter)
+
+
+_matrix = pytest.StashKey[Matrix]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_matrix] = Matrix()
+
+
+def nightly() -> bool:
+    """Whether the full counts are asked for."""
+    return os.environ.get("FAULTS", "") == "nightly"
+
+
+@pytest.fixture(scope="session")
+def tries() -> Callable[[int, int, int], int]:
+    """How often to try a row: in CI, or nightly."""
+
+    def count(row: int, ci: int, nightly_count: int) -> int:
+        assert row in ROWS
+        return nightly_count if nightly() else ci
+
+    return count
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Count tries of a row, before they are made."""
+
+    def count(row: int, number: int = 1) -> None:
+        assert row in ROWS
+        request.config.stash[_matrix].tried[row] += number
+
+    return count
+
+
+@pytest.fixture
+def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Count tries of a row that were survived."""
+
+    def count(row: int, number: int = 1) -> None:
+        assert row in ROWS
+        request.config.stash[_matrix].survived[row] += number
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    matrix = terminalreporter.config.stash[_matrix]
+    rows = sorted(matrix.tried | matrix.survived)
+    if not rows:
+        return
+    terminalreporter.section("faults, tries, survived")
+    for row in rows:
+        tries, survived = max(matrix.tried[row], matrix.survived[row]), matrix.survived[row]
+        mark = "" if tries == survived else "   <- NOT ALL"
+        terminalreporter.line(f"{row:>3}  {ROWS[row]:<62} {tries:>6} {survived:>6}{mark}")
