@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gc
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
-from querist.errors import (
-    ConfigurationError,
-    DataError,
-    LabelError,
-    LearnerError,
-    QueristError,
-    RunExistsError,
-    RunLockedError,
-    RunNotFoundError,
+from querist.deployments.cli_labels import labels_app
+from querist.deployments.console import (
+    DEFAULT_ROOT,
+    AsJson,
+    Root,
+    RunIdArgument,
+    err,
+    mistakes,
+    out,
 )
+from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
 
 app = typer.Typer(
     name="querist",
@@ -37,54 +34,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-USER_MISTAKES = (
-    ConfigurationError,
-    DataError,
-    LabelError,
-    LearnerError,
-    RunExistsError,
-    RunLockedError,
-    RunNotFoundError,
-)
-
-Root = Annotated[Path, typer.Option(help="Folder that holds the run folders.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be repeated."),
 ]
-RunIdArgument = Annotated[str, typer.Argument(help="The run's id, its folder's name.")]
-DEFAULT_ROOT = Path("active_learning_logs")
-
-
-@contextlib.contextmanager
-def _mistakes() -> Iterator[None]:
-    """Exit code 2 and one line for what the user can mend, 1 for any other error of ours."""
-    try:
-        yield
-    except USER_MISTAKES as error:
-        err.print(f"[red]error:[/red] {escape(_one_line(error))}", soft_wrap=True)
-        raise typer.Exit(2) from error
-    except QueristError as error:
-        err.print(f"[red]error:[/red] {escape(_one_line(error))}", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except Exception as error:
-        if not getattr(error, "in_the_log", False):
-            raise
-        # The log has said where in the user's code, with the traceback.
-        words = f"{type(error).__name__}: {_one_line(error)}"
-        err.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        err.print("stopped; `querist resume` goes on where the run stands")
-        raise typer.Exit(1) from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 @app.command()
@@ -102,7 +55,7 @@ def run(
         err.print(f"[red]error:[/red] there is no file {escape(str(experiment))}", soft_wrap=True)
         raise typer.Exit(2)
     # The server takes seconds to start: it starts while everything else is imported and checked.
-    with _mistakes(), ServerIfNeeded() as server:
+    with mistakes(), ServerIfNeeded() as server:
         from querist.config.load import apply_overrides, build_experiment, read_yaml
         from querist.runs.open import check_components, check_free, checked_run_id
 
@@ -148,18 +101,30 @@ def _run_comparison(
 
 
 @app.command()
-def resume(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
+def resume(
+    run_id: RunIdArgument,
+    root: Root = DEFAULT_ROOT,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Also from a process that hangs: it is fenced off."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Go on with a run that was stopped, wherever it was stopped."""
     started = time.monotonic()
-    with _mistakes():
+    with mistakes():
         from querist.config.load import load_experiment
         from querist.runs.open import EXPERIMENT_FILE, run_folder
 
         experiment = load_experiment(run_folder(run_id, root) / EXPERIMENT_FILE)
         driver = experiment.driver.model_copy(update={"root_log_dir": root})
+        from querist.runs import open as runs_open
         from querist.runs.lock import RunLock
+        from querist.runs.reference import RunReference
 
-        RunLock(run_folder(run_id, root)).release()
+        if take_over:
+            runs_open.take_over(RunReference(run_id=run_id, root=root))
+        RunLock(run_folder(run_id, root), probe=True).release()
         with ServerIfNeeded() as server:
             _drive(
                 lambda flow: flow(experiment.model_copy(update={"driver": driver}), run_id),
@@ -200,7 +165,7 @@ def _drive(
 @app.command()
 def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """List the runs, oldest first."""
-    with _mistakes():
+    with mistakes():
         from querist.runs.open import list_runs
         from querist.runs.status import read_status
 
@@ -222,7 +187,7 @@ def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
 @app.command()
 def status(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """Tell where a run is: phases, labels, pending requests, tracking."""
-    with _mistakes():
+    with mistakes():
         from querist.runs.open import run_folder
         from querist.runs.reference import RunReference
         from querist.runs.status import read_status
@@ -234,15 +199,21 @@ def status(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = F
             return
         for key, value in dataclasses.asdict(found).items():
             if isinstance(value, dict):
-                value = ", ".join(f"{k} {v:.4g}" for k, v in value.items())
+                value = ", ".join(_pair(k, v) for k, v in value.items())
+            elif isinstance(value, tuple):
+                value = ", ".join(map(str, value))
             text = "" if value is None else value
             out.print(f"{key.replace('_', ' '):<16}  {text}", markup=False, soft_wrap=True)
+
+
+def _pair(key: object, value: object) -> str:
+    return f"{key} {value:.4g}" if isinstance(value, float) else f"{key} ({value})"
 
 
 @app.command()
 def sync(run_id: RunIdArgument, root: Root = DEFAULT_ROOT) -> None:
     """Deliver what a run left for MLflow while the tracker was down."""
-    with _mistakes():
+    with mistakes():
         from querist.runs.open import run_folder
         from querist.tracking.deliver import deliver
 
@@ -261,7 +232,7 @@ def components(
     as_json: AsJson = False,
 ) -> None:
     """List what a configuration can name, with its options."""
-    with _mistakes():
+    with mistakes():
         from querist.registry import components as registered
 
         found = registered(kind)
@@ -289,6 +260,9 @@ def schema() -> None:
     from querist.config import Experiment
 
     print(json.dumps(Experiment.model_json_schema(), indent=2))
+
+
+app.add_typer(labels_app, name="labels")
 
 
 def _tracking(folder: Path) -> str | None:

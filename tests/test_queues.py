@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from querist.ledger import Ledger, OpenRequest
+from querist.ledger import Source, Ledger, OpenRequest
 from querist.queues import LedgerQueue, MemoryQueue
 from querist.values import Label
 
@@ -53,7 +53,7 @@ def test_ledger_queue_brings_unanswered_requests_again(ledger: Ledger) -> None:
     requests = ask(ledger, [5, 3, 1])
     queue = bound(ledger)
     got = drained(queue)
-    ledger.record_label(Label(3, 1), source="oracle", iteration=0)
+    ledger.record_label(Label(3, 1), source=Source("oracle"), iteration=0)
     queue.acknowledge(got[1])
     assert queue.empty()
     assert drained(bound(ledger)) == [requests[0], requests[2]]

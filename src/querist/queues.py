@@ -1,8 +1,8 @@
 """The hand-over between query and label.
 
-`ledger` is durable: whatever was asked for is asked for until it is answered. `memory` is for
-throw-away runs: the requests live in the process; after a crash those of the present iteration are
-rebuilt from its selection, and labels that were pending from earlier ones are not asked for again.
+Every request is in the ledger before it is handed over. `ledger` reads it from there; `memory` hands
+it over inside the process, and after a crash is filled again from the ledger. Another queue can
+hand requests to label workers elsewhere.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class LedgerQueue:
 
 @register("queue", "memory")
 class MemoryQueue:
-    """Requests in this process only, for throw-away runs."""
+    """Requests in this process only; what the ledger says of them is the truth."""
 
     durable = False
 

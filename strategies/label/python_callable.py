@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from querist.errors import ConfigurationError, LabelError, StrategyError
+from querist.errors import ConfigurationError, StrategyError
 from querist.registry import import_object, register
 from querist.requests import LabelRequest
 from querist.strategies.options import finite_number, flag, text
-from querist.values import Label, LabelValue
+from querist.values import Label
 
 
 @register("label", "callable")
@@ -59,14 +59,13 @@ class PythonCallable:
         What the function raises goes through; labels yielded before it stay.
 
         Raises:
-            LabelError: a value is no label.
             StrategyError: a batch function returned another number of values than it got samples.
         """
         if not len(request.indices):
             return
         for index, value in self._values(request):
             if value is not None:
-                yield Label(index, as_label_value(value, index), self.annotator, self.cost)
+                yield Label(index, as_label_value(value), self.annotator, self.cost)
 
     def _values(self, request: LabelRequest) -> Iterator[tuple[int, Any]]:
         indices = request.indices.tolist()
@@ -97,11 +96,10 @@ class PythonCallable:
         return values
 
 
-def as_label_value(value: Any, index: int) -> LabelValue:
+def as_label_value(value: Any) -> Any:
     """`value` as an int, a float or a list of floats; tensors and arrays are unpacked.
 
-    Raises:
-        LabelError: it is something else, or NaN or infinite.
+    What is none of these is returned as it is: the run puts it into quarantine, with the reason.
     """
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
@@ -109,14 +107,9 @@ def as_label_value(value: Any, index: int) -> LabelValue:
         value = value.tolist()
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
     if isinstance(value, list | tuple) and value and all(_is_finite_number(v) for v in value):
         return [float(v) for v in value]
-    raise LabelError(
-        f"a label is a class index, a finite number, or a vector of finite numbers, and "
-        f"{value!r:.80} of sample {index} is none: return None where there is no label yet"
-    )
+    return value
 
 
 def _is_finite_number(value: Any) -> bool:

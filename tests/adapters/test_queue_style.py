@@ -11,6 +11,7 @@ import torch
 
 from querist.adapters.queue_style import as_label, as_metrology, as_query
 from querist.errors import LabelError, StrategyError
+from querist.phases.settle import Outcome, settle_outcome, unsettled
 from querist.runs import close_run
 from querist.runs.model import bring_model_to
 from querist.strategies.label import Oracle
@@ -90,6 +91,8 @@ def test_a_resume_in_the_middle_of_a_batch(started: Begin, monkeypatch: pytest.M
         do(run)
     close_run(run.reference)
     again = started("parts")
+    (doubtful,) = unsettled(again).requests
+    settle_outcome(again, frozenset({doubtful.sample}), Outcome.NOT_BOUGHT)
     do(again)
     assert again.data.train_datapool.train_indices == whole.data.train_datapool.train_indices  # type: ignore[union-attr]
 

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.shared.killed import lab, own_process, uninterrupted
+
+__all__ = ["lab", "own_process", "uninterrupted"]
+
 ROWS = {
     1: "SIGKILL at every named point",
     2: "SIGKILL of the recovery, three times a run",

@@ -1,4 +1,7 @@
-"""A run that was killed anywhere ends as one that was never killed, bit for bit."""
+"""Stopped runs go on: without a person where it is known what was bought, with one where not.
+
+That a kill anywhere changes nothing about how a run ends is shown in tests/faults/test_kills.py.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import os
 import signal
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,91 +17,16 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import HERE, Outcome, outcome
-
-ITERATIONS, LABELS = 3, 10
-EXPERIMENT = {
-    "name": "interrupted moons",
-    "seed": 7,
-    "data": {
-        "pool": {"name": "examples.two_moons.data:moons_pool", "options": {"n": 300}},
-        "initial": {"share": 0.1},
-    },
-    "learner": "interrupted:Model",
-    "training": {
-        "loss": "bce_with_logits",
-        "optimizer": {"name": "SGD", "options": {"lr": 0.2, "momentum": 0.9}},
-        "reset_optimizer": False,
-        "max_training_epochs": 6,
-        "max_fine_tuning_epochs": 4,
-    },
-    "strategies": {
-        "query": [{"name": "distance_to_boundary", "n": 6}, {"name": "random", "n": 4}],
-        "label": {"name": "callable", "options": {"function": "interrupted:label"}},
-        "metrology": "f1",
-    },
-    "driver": {"max_active_learning_steps": ITERATIONS, "checkpoint_interval": 0},
-    "tracking": {"enabled": False},
-}
-LEDGER = "querist.ledger.ledger:Ledger"
-POINTS = {
-    "making the run": f"{LEDGER}.record_start||1|after",
-    "train, in an epoch": "querist.training.loop:_train_epoch||8|before",
-    "train, the checkpoint is beside": "os:replace|step_0001|1|before",
-    "train, the checkpoint is there": "os:replace|step_0001|1|after",
-    "train, recorded": f"{LEDGER}.record_phase|train|2|after",
-    "metrology, measured": f"{LEDGER}.record_metrology||2|before",
-    "metrology, recorded": f"{LEDGER}.record_metrology||2|after",
-    "query, chosen": f"{LEDGER}.record_selection||2|before",
-    "query, recorded": f"{LEDGER}.record_selection||2|after",
-    "label, asked": f"{LEDGER}.record_label||14|before",
-    "label, recorded": f"{LEDGER}.record_label||14|after",
-    "label, the last one": f"{LEDGER}.record_label||20|after",
-    "commit": f"{LEDGER}.commit_iteration||2|before",
-    "commit, recorded": f"{LEDGER}.commit_iteration||2|after",
-    "commit, the last one": f"{LEDGER}.commit_iteration||3|after",
-    "conclude": "os:replace|summary.json|1|before",
-    "conclude, summed up": f"{LEDGER}.set_fact|concluded|1|before",
-}
-
-Work = Callable[..., int | None]
-
-
-@pytest.fixture
-def work(own_process: Any, tmp_path: Path) -> Work:
-    """Do what is left of a run in a process of its own; returns its exit code."""
-    from importlib import import_module
-
-    main = import_module("interrupted").work
-
-    def run(kill_at: str = "", **training: Any) -> int | None:
-        file = tmp_path / "experiment.yaml"
-        file.write_text(
-            yaml.safe_dump(EXPERIMENT | {"training": EXPERIMENT["training"] | training})  # type: ignore[operator]
-        )
-        arguments = (str(file), "run", kill_at, str(tmp_path / "asked"))
-        process = own_process.Process(target=main, args=arguments)
-        process.start()
-        process.join(60)
-        assert process.exitcode is not None
-        return process.exitcode
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def uninterrupted(own_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    from importlib import import_module
-
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    file = folder / "experiment.yaml"
-    file.write_text(yaml.safe_dump(EXPERIMENT))
-    target = import_module("interrupted").work
-    process = own_process.Process(target=target, args=(str(file), "run", "", str(folder / "asked")))
-    process.start()
-    process.join(60)
-    assert process.exitcode == 0
-    return outcome(folder / "active_learning_logs" / "run")
+from tests.shared.killed import (
+    EXPERIMENT,
+    HERE,
+    ITERATIONS,
+    LABELS,
+    ONE_BY_ONE,
+    Lab,
+    Outcome,
+    outcome,
+)
 
 
 def labels_of(folder: Path) -> list[tuple[int, ...]]:
@@ -107,48 +34,58 @@ def labels_of(folder: Path) -> list[tuple[int, ...]]:
         return ledger.execute("select sample from labels where source != 'initial'").fetchall()
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_changes_nothing(
-    point: str, work: Work, uninterrupted: Outcome, tmp_path: Path
-) -> None:
-    assert work(POINTS[point]) == -signal.SIGKILL
-    assert work() == 0
-    assert outcome(tmp_path / "active_learning_logs" / "run") == uninterrupted
-    asked = Counter((tmp_path / "asked").read_text().splitlines())
-    assert len(asked) == ITERATIONS * LABELS
-    # Only a label that was on its way when the process died is asked for again.
-    assert asked.total() - len(asked) == (point == "label, asked")
-
-
-def test_a_kill_before_the_last_record_is_exported(
-    work: Work, uninterrupted: Outcome, tmp_path: Path
-) -> None:
-    assert work(f"{LEDGER}.record_metrology||3|after") == -signal.SIGKILL
-    assert work() == 0
-    assert outcome(tmp_path / "active_learning_logs" / "run") == uninterrupted
-
-
-def test_a_kill_in_the_resume_too(work: Work, uninterrupted: Outcome, tmp_path: Path) -> None:
-    assert work(POINTS["train, in an epoch"]) == -signal.SIGKILL
-    assert work(f"{LEDGER}.record_label||3|after") == -signal.SIGKILL
-    assert work(POINTS["label, recorded"].replace("|14|", "|4|")) == -signal.SIGKILL
-    assert work(f"{LEDGER}.record_metrology||1|before") == -signal.SIGKILL
-    assert work() == 0
-    assert outcome(tmp_path / "active_learning_logs" / "run") == uninterrupted
-
-
-def test_a_mid_training_checkpoint_is_gone_on_with(work: Work, tmp_path: Path) -> None:
-    often = {"checkpoint_epochs": 1, "max_training_epochs": 6}
-    assert work("querist.training.loop:_train_epoch||5|before", **often) == -signal.SIGKILL
-    partial = tmp_path / "active_learning_logs" / "run" / "checkpoints" / "partial_0000"
+def test_a_mid_training_checkpoint_is_gone_on_with(lab: Lab) -> None:
+    lab.write(training={"checkpoint_epochs": 1, "max_training_epochs": 6})
+    assert lab("train.epoch:5") == -signal.SIGKILL
+    partial = lab.run / "checkpoints" / "partial_0000"
     assert json.loads((partial / "manifest.json").read_text())["epoch"] == 4
-    # Two epochs are left of six: a third call in iteration 0 would be one too many.
-    assert work("querist.training.loop:_train_epoch|iteration=0|3|before", **often) == 0
+    # Two epochs are left of six: the third one after the resume is iteration 1's first.
+    assert lab("train.recorded:1") == -signal.SIGKILL
+    assert lab("train.epoch:1") == -signal.SIGKILL
+    assert (
+        json.loads((lab.run / "checkpoints/step_0000/manifest.json").read_text())["iteration"] == 0
+    )
+    assert lab() == 0
     assert not partial.exists()
-    interrupted = outcome(tmp_path / "active_learning_logs" / "run")
-    (tmp_path / "active_learning_logs").rename(tmp_path / "first")
-    assert work(**often) == 0
-    assert outcome(tmp_path / "active_learning_logs" / "run") == interrupted
+    interrupted = outcome(lab.run)
+    lab.run.parent.rename(lab.folder / "first")
+    (lab.folder / "asked").unlink()
+    assert lab() == 0
+    assert outcome(lab.run) == interrupted
+
+
+@pytest.mark.parametrize(("crash", "billed"), [("label.claimed:14", 13), ("label.bought:14", 14)])
+def test_a_source_without_keys_is_never_asked_again_by_a_machine(
+    crash: str, billed: int, lab: Lab
+) -> None:
+    lab.write(strategies={"label": ONE_BY_ONE})
+    assert lab(crash) == -signal.SIGKILL
+    assert len(lab.asked) == billed
+    assert lab() == 0, "the run goes on without the label in doubt"
+    assert len(labels_of(lab.run)) == ITERATIONS * LABELS - 1
+    assert len(lab.asked) == len(set(lab.asked)) == billed + ITERATIONS * LABELS - 14
+
+
+def test_what_was_not_bought_is_asked_for_again_when_a_person_says_so(
+    lab: Lab, uninterrupted: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from querist.phases.settle import Outcome as Settled
+    from querist.phases.settle import settle_outcome, unsettled
+    from querist.runs import RunReference, close_run, open_run
+
+    lab.write(strategies={"label": ONE_BY_ONE})
+    assert lab("label.claimed:14") == -signal.SIGKILL
+    monkeypatch.chdir(lab.folder)
+    reference = RunReference(run_id="run", root=lab.run.parent)
+    run = open_run(reference)
+    (doubtful,) = unsettled(run).requests
+    settle_outcome(run, frozenset({doubtful.sample}), Settled.NOT_BOUGHT)
+    close_run(reference)
+    assert lab() == 0
+    again = outcome(lab.run)
+    assert again.checkpoints == uninterrupted.checkpoints
+    assert again.metrology == uninterrupted.metrology
+    assert len(lab.asked) == len(set(lab.asked)) == ITERATIONS * LABELS
 
 
 # Through the whole command: Prefect, MLflow, and the process that carries out the run -------------
@@ -166,11 +103,10 @@ def whole(cli: Any, tmp_path: Path) -> Any:
     return cli
 
 
-def without_tracking(outcome: Outcome) -> Outcome:
-    """Facts and settings say whether a run is tracked."""
+def without_settings(outcome: Outcome) -> Outcome:
+    """Settings and the chain of commits say whether a run is tracked."""
     *ledger, commits, facts = outcome.ledger
-    commits = [(i, labels, checkpoint) for i, labels, _, checkpoint in commits]
-    facts = [fact for fact in facts if fact[0] != "tracked"]
+    commits = [(iteration, labels, checkpoint) for iteration, labels, _, checkpoint, _ in commits]
     return Outcome([*ledger, commits, facts], outcome.checkpoints, outcome.metrology)
 
 
@@ -214,7 +150,7 @@ def test_the_whole_command_is_killed_twice(
 ) -> None:
     first = whole.start(
         "run", "experiment.yaml", "--run-id", "run",
-        KILL_AT=POINTS["label, recorded"], KILL_GROUP="1",
+        QUERIST_CRASH_AT="label.stored:14:group",
     )  # fmt: skip
     _, err = first.communicate(timeout=60)
     assert first.returncode == -signal.SIGKILL, err
@@ -223,11 +159,9 @@ def test_the_whole_command_is_killed_twice(
     status = json.loads(whole("status", "run", "--json").out)
     assert (status["state"], status["iterations"]) == ("stopped", 1)
     assert status["phases_done"] == "metrology, query, train"
-    assert status["pending_requests"] == 6
+    assert (status["pending_requests"], len(status["in_doubt"])) == (0, 6)
 
-    second = whole.start(
-        "resume", "run", KILL_AT="querist.training.loop:_train_epoch||2|before", KILL_GROUP="1"
-    )
+    second = whole.start("resume", "run", QUERIST_CRASH_AT="train.epoch:2:group")
     _, err = second.communicate(timeout=60)
     assert second.returncode == -signal.SIGKILL, err
     assert wait_until(lambda: not processes_about(str(folder)), 10), "the deliverer outlived it"
@@ -235,7 +169,7 @@ def test_the_whole_command_is_killed_twice(
     done = whole("resume", "run")
     assert done.code == 0, done
     assert "over the whole run" in done.out
-    assert without_tracking(outcome(folder)) == without_tracking(uninterrupted)
+    assert without_settings(outcome(folder)) == without_settings(uninterrupted)
     assert len((tmp_path / "asked").read_text().splitlines()) == ITERATIONS * LABELS
 
     from mlflow import MlflowClient
@@ -252,10 +186,10 @@ def test_the_whole_command_is_killed_twice(
 
 
 def test_the_process_of_a_run_is_killed_alone(whole: Any, uninterrupted: Outcome) -> None:
-    died = whole("run", "experiment.yaml", "--run-id", "run", KILL_AT=POINTS["query, chosen"])
+    died = whole("run", "experiment.yaml", "--run-id", "run", QUERIST_CRASH_AT="query.chosen:2")
     assert "querist resume" in died.says_one_line(1)
     assert whole("resume", "run").code == 0
-    assert without_tracking(outcome(whole.root / "run")) == without_tracking(uninterrupted)
+    assert without_settings(outcome(whole.root / "run")) == without_settings(uninterrupted)
 
 
 def test_interrupt_ends_soon_and_leaves_nothing_behind(cli: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_several_query_strategies_share_the_budget_in_order(new_run: Any, drive:
     run = new_run(strategies={"query": query, "batch": 8})
     phases.train(run, 0)
     phases.query(run, 0)
-    with run.ledger._engine.connect() as connection:
+    with run.ledger.db.engine.connect() as connection:
         from sqlalchemy import text
 
         rows = connection.execute(text("SELECT strategy FROM selections ORDER BY position"))
@@ -189,52 +190,79 @@ def source(component: Any) -> tuple[str, type[Source]]:
     return component("label", made), made
 
 
-def test_a_label_outside_the_classes_loses_nothing(new_run: Any, drive: Any, source: Any) -> None:
+def test_a_label_outside_the_classes_is_refused_and_the_batch_goes_on(
+    new_run: Any, drive: Any, source: Any
+) -> None:
     name, made = source
     run = new_run(strategies={"label": {"name": name}})
     made.answers = {3: 7}
-    phases.train(run, 0)
-    phases.metrology(run, 0)
-    phases.query(run, 0)
-    with pytest.raises(LabelError, match="a class 0 to 1, not 7 .* then resume; labels before"):
-        phases.label(run, 0)
+    drive.iterate(run, 0)
     chosen = run.ledger.selected(0).tolist()
-    assert [row[0] for row in run.ledger.label_rows()][10:] == chosen[:3]
-    assert [r.sample for r in run.ledger.open_requests()] == chosen[3:]
-    made.answers = {}
-    run = drive.reopened(run)
-    drive.finish(run)
-    assert made.asked[:2] == [chosen, chosen[3:]], "an answered sample was asked for again"
-    assert len(run.data.labeled(run.ledger)) == 25
-    whole = new_run()
-    drive.finish(whole)
-    assert drive.content(run)["files"] == drive.content(whole)["files"]
+    assert [row[0] for row in run.ledger.label_rows()][10:] == chosen[:3] + chosen[4:]
+    assert run.ledger.open_requests() == []
+    (refused,) = run.ledger.quarantined()
+    assert (refused.sample, refused.value) == (str(chosen[3]), "7")
+    assert "a class 0 to 1, not 7" in refused.reason
+    drive.finish(drive.reopened(run))
+    assert sum(samples.count(chosen[3]) for samples in made.asked) == 1, "it was bought twice"
 
 
-@pytest.mark.parametrize(
-    ("queue", "reopen"),
-    [
-        ("ledger", True),
-        ("ledger", False),
-        ("memory", False),
-        ("memory", True),
-    ],
-)
+def test_a_source_of_which_nothing_is_a_label(new_run: Any, drive: Any, source: Any) -> None:
+    name, made = source
+    made.answers = dict.fromkeys(range(5), 7)
+    run = new_run(strategies={"label": {"name": name}})
+    with pytest.raises(LabelError, match="not one answer was a label, 5 are in quarantine: .* not 7"):
+        drive.iterate(run, 0)
+
+
+@pytest.mark.parametrize("queue", ["ledger", "memory"])
+@pytest.mark.parametrize("reopen", [True, False])
 def test_a_source_that_fails_is_asked_only_for_the_rest(
     new_run: Any, drive: Any, source: Any, queue: str, reopen: bool
 ) -> None:
     name, made = source
-    run = new_run(strategies={"label": {"name": name}, "queue": queue})
+    run = new_run(strategies={"label": {"name": name}, "queue": queue, "label_attempts": 2})
     made.fail_after = 2
-    with pytest.raises(ConnectionError):
-        drive.iterate(run, 0)
-    assert len(run.data.labeled(run.ledger)) == 12
+    drive.iterate(run, 0)
+    first = run.ledger.selected(0).tolist()
+    assert made.asked == [first, first[2:]], "what is left is asked for once more, and no more"
+    assert [request.sample for request in run.ledger.open_requests()] == first[4:]
+    assert "ConnectionError" in run.ledger.open_requests()[0].reason
     made.fail_after = 10**9
     if reopen:
         run = drive.reopened(run)
+    drive.iterate(run, 1)
+    assert made.asked[2] == first[4:] + run.ledger.selected(1).tolist()
+    assert len(run.data.labeled(run.ledger)) == 20
+
+
+def test_a_source_that_gives_nothing_but_errors_stops_the_run(
+    new_run: Any, drive: Any, source: Any
+) -> None:
+    name, made = source
+    run = new_run(strategies={"label": {"name": name}})
+    made.fail_after = 0
+    with pytest.raises(ConnectionError):
+        drive.iterate(run, 0)
+    assert len(made.asked) == 3
+    made.fail_after = 10**9
+    run = drive.reopened(run)
     drive.iterate(run, 0)
-    assert made.asked == [made.asked[0], made.asked[0][2:]]
     assert len(run.data.labeled(run.ledger)) == 15
+
+
+def test_attempts_wait_longer_each_time(
+    new_run: Any, drive: Any, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, made = source
+    made.fail_after = 0
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    settings = {"label_attempts": 10, "label_backoff_seconds": 2}
+    run = new_run(strategies={"label": {"name": name}, **settings})
+    with pytest.raises(ConnectionError):
+        drive.iterate(run, 0)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 def test_pending_labels_are_asked_for_again_in_the_next_iteration(
@@ -279,16 +307,17 @@ def test_a_label_budget_is_never_overspent(new_run: Any, drive: Any) -> None:
     assert run.ledger.labels_spent()[0] == 8
 
 
-def test_a_label_that_nobody_asked_for(new_run: Any, component: Any) -> None:
+def test_a_label_that_nobody_asked_for(new_run: Any, drive: Any, component: Any) -> None:
     class Chatty:
         def label(self, request: Any) -> Iterator[Label]:
             yield Label(int(request.pool.made_from) + 7, 0)
+            yield Label(int(request.indices[0]), 0)
 
     run = new_run(strategies={"label": {"name": component("label", Chatty)}})
-    phases.train(run, 0)
-    phases.query(run, 0)
-    with pytest.raises(LabelError, match="not asked for"):
-        phases.label(run, 0)
+    drive.iterate(run, 0)
+    assert "was never asked for" in run.ledger.quarantined()[0].reason
+    assert len(run.data.labeled(run.ledger)) == 11
+    assert len(run.ledger.open_requests()) == 4
 
 
 def test_several_annotators_of_one_sample(new_run: Any, drive: Any, component: Any) -> None:

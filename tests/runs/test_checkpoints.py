@@ -94,7 +94,8 @@ def test_rubbish_is_cleared_and_nothing_else(tmp_path: Path) -> None:
     for name in (".tmp-step_0001", ".tmp-old-step_0000"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_bytes(b"x")
-    checkpoints.clear_rubbish()
+    checkpoints.save(1, FILES, {})
+    checkpoints.clear_rubbish(recorded=frozenset({0}))
     assert [p.name for p in tmp_path.iterdir()] == ["step_0000"]
 
 

@@ -29,7 +29,12 @@ BASE: dict[str, Any] = {
     },
     "learner": {"name": "examples.two_moons.model:MoonClassifier", "options": {"hidden": 4}},
     "training": {"max_training_epochs": 2, "optimizer": {"name": "SGD", "options": {"lr": 0.1}}},
-    "strategies": {"query": {"name": "margin", "n": 5}, "label": "oracle", "metrology": "f1"},
+    "strategies": {
+        "query": {"name": "margin", "n": 5},
+        "label": "oracle",
+        "label_backoff_seconds": 0,
+        "metrology": "f1",
+    },
     "driver": {"max_active_learning_steps": 3},
     "tracking": {"enabled": False},
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     Select,
@@ -35,6 +36,8 @@ from querist.storage.store import store
 
 WAIT_SECONDS = 30
 """How long a transaction waits for another one's."""
+_SECRET_OPTIONS = ("password", "passfile", "sslpassword")
+"""Options of a PostgreSQL URL that are nobody's business."""
 
 
 def connect(where: Path | str) -> Engine:
@@ -50,11 +53,12 @@ def connect(where: Path | str) -> Engine:
         return _sqlite(where)
     try:
         url = make_url(where)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError):
+        # Without the cause, whose words may hold a piece of the password.
         raise ConfigurationError(
             "the ledger's URL has the form postgresql+psycopg://USER:PASSWORD@HOST/DATABASE: "
             "what is set has not"
-        ) from error
+        ) from None
     if url.get_backend_name() != "postgresql":
         raise ConfigurationError(
             f"a shared ledger is a PostgreSQL database, not {url.get_backend_name()}: without a "
@@ -117,7 +121,18 @@ def _tell_the_store(engine: Engine) -> None:
     @event.listens_for(engine, "checkin")
     def _over(dbapi_connection: Any, record: Any) -> None:
         if record.info.pop("wrote", False):
-            store().committed(engine.url.render_as_string(), dbapi_connection)
+            store().committed(_without_secrets(engine.url), dbapi_connection)
+
+
+def _without_secrets(url: URL) -> str:
+    """A URL in words; SQLAlchemy hides the password of the user, but not one among the options."""
+    return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def storable(words: str, at_most: int | None = None) -> str:
+    """Text as every database can hold it: without NUL and without halves of characters."""
+    whole = words[:at_most].encode("utf-8", "backslashreplace").decode()
+    return whole.replace("\0", "\\0")[:at_most]
 
 
 class Database:
@@ -139,7 +154,7 @@ class Database:
     def place(self) -> str:
         """Where the ledger is, in words, without a password."""
         url = self.engine.url
-        return url.render_as_string(hide_password=True) if self.shared else str(url.database)
+        return _without_secrets(url) if self.shared else str(url.database)
 
     @property
     def run(self) -> int:
@@ -150,7 +165,9 @@ class Database:
         """
         if self._run is None:
             with self.errors(), self.engine.connect() as connection:
-                found = connection.scalar(select(t.runs.c.id).where(t.runs.c.run_id == self.run_id))
+                found = connection.scalar(
+                    select(func.max(t.runs.c.id)).where(t.runs.c.run_id == self.run_id)
+                )
             if found is None:
                 raise RunError(
                     f"{self.place} has no ledger of run {self.run_id}: bring back a copy, or start "

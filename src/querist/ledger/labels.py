@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from querist.faults import crash_point
 from querist.ledger import tables as t
-from querist.ledger.requests import Requests, RequestState
+from querist.ledger.database import storable
+from querist.ledger.requests import Requests, RequestState, in_parts
 from querist.values import Label, LabelValue, Phase
 
 INITIAL = "initial"
@@ -98,7 +100,9 @@ class Labels(Requests):
                     select(t.labels.c.value, t.labels.c.revision).where(*self._of(label, source))
                 )
             )
-            if any(value == row["value"] for value, _ in there):
+            # As values: 1 and 1.0 are the same answer.
+            said = json.loads(row["value"])
+            if any(json.loads(value) == said for value, _ in there):
                 return Recorded.KNOWN
             revision = 1 + max((number for _, number in there), default=-1)
             self.db.add(c, t.labels, [row | {"revision": revision, "used": not there}])
@@ -110,15 +114,16 @@ class Labels(Requests):
         if not self.db.shared or not keys:
             return []
         sample_of = {request.key: request.sample for request in self.requests()}
-        found = (
-            select(t.labels)
-            .where(t.labels.c.key.in_(keys), t.labels.c.run != self.db.run, t.labels.c.used)
-            .order_by(t.labels.c.revision)
-        )
+        others = (t.labels.c.run != self.db.run, t.labels.c.used)
         with self.db.writing() as c:
             newest = {
                 (row.key, row.source, row.source_version, row.annotator): row
-                for row in c.execute(found)
+                for some in in_parts(keys)
+                for row in c.execute(
+                    select(t.labels)
+                    .where(t.labels.c.key.in_(some), *others)
+                    .order_by(t.labels.c.revision)
+                )
             }
             copies = []
             for row in newest.values():
@@ -133,14 +138,14 @@ class Labels(Requests):
         self, answer: Any, reason: str, *, source: Source, iteration: int, key: str | None
     ) -> None:
         """Keep an answer that cannot be a label, with the reason."""
-        cost = getattr(answer, "cost", 0.0)
+        reason = storable(reason, 1000)
         row = {
             "iteration": iteration,
-            "sample": _text(getattr(answer, "index", None)),
+            "sample": _text(_part(answer, "index", None)),
             "source": source.name,
-            "annotator": _text(getattr(answer, "annotator", "")),
-            "value": _text(getattr(answer, "value", answer)),
-            "cost": cost if isinstance(cost, int | float) and 0 <= cost < float("inf") else 0.0,
+            "annotator": _text(_part(answer, "annotator", "")),
+            "value": _text(_part(answer, "value", answer)),
+            "cost": _cost(_part(answer, "cost", 0.0)),
             "reason": reason,
             "at": time.time(),
         }
@@ -173,17 +178,17 @@ class Labels(Requests):
             & (t.subsets.c.run == run)
         )
         query = (
-            select(t.labels)
+            select(t.labels, asked_in.label("asked_in"), position.label("position"))
             .outerjoin(t.selections, selected)
             .outerjoin(t.subsets, initial)
             .where(t.labels.c.run == run, t.labels.c.used)
-            .order_by(asked_in, position, t.labels.c.sample, t.labels.c.annotator)
-            .order_by(t.labels.c.source, t.labels.c.source_version, t.labels.c.revision)
+            .order_by(t.labels.c.revision)
         )
         if before_iteration is not None:
             query = query.where(t.labels.c.iteration < before_iteration)
         newest: dict[tuple[int, str, str, str], tuple[int, str, LabelValue]] = {}
-        for row in self.db.rows(query):
+        # Sorted here: the order of text is another one in each database, and training follows it.
+        for row in sorted(self.db.rows(query), key=_place_in_training):
             place = (row.sample, row.annotator, row.source, row.source_version)
             newest[place] = (row.sample, row.annotator, json.loads(row.value))
         return list(newest.values())
@@ -224,10 +229,13 @@ class Labels(Requests):
         iteration = self.arrival_iteration()
         label = Label(revision.sample, value, revision.annotator, 0.0)
         with self.db.writing() as c:
-            newest = c.scalar(
-                select(func.max(t.labels.c.revision)).where(*self._of(label, revision.source))
-            )
-            row = _row(label, revision.source, iteration, None)
+            # With the key of the request, by which other runs take over what is in use.
+            newest, key = c.execute(
+                select(func.max(t.labels.c.revision), func.max(t.labels.c.key)).where(
+                    *self._of(label, revision.source)
+                )
+            ).one()
+            row = _row(label, revision.source, iteration, key)
             self.db.add(c, t.labels, [row | {"revision": (newest or 0) + 1, "used": True}])
 
     def arrival_iteration(self) -> int:
@@ -264,10 +272,34 @@ def _row(label: Label, source: Source, iteration: int, key: str | None) -> dict[
     }
 
 
+def _place_in_training(row: Any) -> tuple[Any, ...]:
+    return (
+        row.asked_in, row.position, row.sample, row.annotator, row.source, row.source_version,
+        row.revision,
+    )  # fmt: skip
+
+
+def _part(answer: Any, name: str, otherwise: Any) -> Any:
+    """A part of an answer that may be anything."""
+    try:
+        return getattr(answer, name, otherwise)
+    except Exception:
+        return otherwise
+
+
+def _cost(value: Any) -> float:
+    """What an answer says that it cost, where that is a number from 0."""
+    try:
+        cost = float(value) if isinstance(value, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return cost if 0 <= cost < math.inf else 0.0
+
+
 def _text(value: Any) -> str:
     """Anything as text that a database can hold."""
     try:
         words = repr(value)
     except Exception:
         words = f"a {type(value).__name__} that cannot be shown"
-    return words.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:1000]
+    return storable(words, 1000)

@@ -10,14 +10,22 @@ from pathlib import Path
 
 import torch
 from sqlalchemy import Connection, func, insert, select, text
-from sqlalchemy.exc import IntegrityError
 
 from querist.errors import RunExistsError, RunLockedError
 from querist.ledger import schema
 from querist.ledger import tables as t
-from querist.ledger.database import Database
+from querist.ledger.database import Database, storable
 from querist.ledger.labels import Labels
 from querist.values import Label
+
+_PATIENCE_SECONDS = 5.0
+_HOLDERS = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND classid::bigint = (hashtextextended(:run, 0) >> 32) & 4294967295 "
+    "AND objid::bigint = hashtextextended(:run, 0) & 4294967295"
+)
+"""PostgreSQL's view of who holds a run's advisory lock."""
 
 
 class Ledger(Labels):
@@ -39,17 +47,26 @@ class Ledger(Labels):
 
         Raises:
             RunExistsError: a shared ledger has a run with this id.
+            RunLockedError: another process is just making it.
         """
         schema.create_tables(self.db)
-        try:
-            with self.db.writing(checked=False) as c:
-                row = {"run_id": self.db.run_id, "created": time.time()}
-                c.execute(insert(t.runs).values(**row))
-        except IntegrityError:
-            raise RunExistsError(
-                f"{self.db.place} has a run {self.db.run_id} already: choose another id"
-            ) from None
+        if self.db.shared:
+            self._hold_while_alive(by_force=False)
+        with self.db.writing(checked=False) as c:
+            newest = select(func.max(t.runs.c.id)).where(t.runs.c.run_id == self.db.run_id)
+            attempts = select(func.count()).where(t.runs.c.run_id == self.db.run_id)
+            if self._has_begun(c, c.scalar(newest)):
+                raise RunExistsError(
+                    f"{self.db.place} has a run {self.db.run_id} already: choose another id"
+                )
+            row = {"run_id": self.db.run_id, "attempt": c.scalar(attempts), "created": time.time()}
+            c.execute(insert(t.runs).values(**row))
         self.take_lease()
+
+    def _has_begun(self, c: Connection, run: int | None) -> bool:
+        """Whether anything was done in a run; one that was cut off while it was made is not one."""
+        begun = (select(table.c.run).where(table.c.run == run) for table in (t.phases, t.requests))
+        return run is not None and any(c.execute(query).first() is not None for query in begun)
 
     def open(self) -> str | None:
         """Bring the tables up to date, and take the lease.
@@ -106,15 +123,36 @@ class Ledger(Labels):
 
     def _hold_while_alive(self, by_force: bool) -> None:
         connection = self.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        got = connection.scalar(
-            text("SELECT pg_try_advisory_lock(hashtextextended(:run, 0))"),
-            {"run": f"querist {self.db.run_id}"},
-        )
-        if got or by_force:
-            self._liveness = connection
-            return
-        connection.close()
-        raise RunLockedError(self.db.run_id, self.holder() or "another process")
+        got = self._try_lock(connection)
+        if by_force and not got:
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) {_HOLDERS}"), self._name)
+            until = time.monotonic() + _PATIENCE_SECONDS
+            while not got and time.monotonic() < until:
+                time.sleep(0.05)
+                got = self._try_lock(connection)
+        if not got:
+            connection.close()
+            raise RunLockedError(self.db.run_id, self.holder() or "another process")
+        self._liveness = connection
+
+    def _try_lock(self, connection: Connection) -> bool:
+        query = text("SELECT pg_try_advisory_lock(hashtextextended(:run, 0))")
+        return bool(connection.scalar(query, self._name))
+
+    @property
+    def _name(self) -> dict[str, str]:
+        return {"run": f"querist {self.db.run_id}"}
+
+    def held_by(self) -> str | None:
+        """Who works on a run of a shared ledger, in words; None when nobody does.
+
+        For a ledger in a run's own file the lock of the folder says it.
+        """
+        if not self.db.shared:
+            return None
+        with self.db.errors(), self.db.engine.connect() as connection:
+            held = connection.execute(text(f"SELECT pid {_HOLDERS}"), self._name).first()
+        return self.holder() if held is not None else None
 
     def holder(self) -> str | None:
         """Who took the lease last, in words."""
@@ -126,6 +164,7 @@ class Ledger(Labels):
 
     def set_fact(self, key: str, value: str) -> None:
         """Write down something that holds for the whole run; the newest value counts."""
+        value = storable(value)
         if self.fact(key) != value:
             with self.db.writing() as c:
                 self.db.add(c, t.facts, [{"key": key, "value": value}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, and_, func, select
 from querist.errors import BudgetError
 from querist.faults import crash_point
 from querist.ledger import tables as t
+from querist.ledger.database import storable
 from querist.ledger.iterations import Iterations
 from querist.values import Phase
 
@@ -45,6 +46,16 @@ OPEN = frozenset(
 
 UNSETTLED = frozenset({RequestState.ASKED, RequestState.IN_DOUBT, RequestState.QUARANTINED})
 """A person has to say what happened."""
+
+
+_AT_ONCE = 10_000
+"""Databases take so many values in a statement, and not twice as many."""
+
+
+def in_parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Keys, as many at a time as a statement may name."""
+    for start in range(0, len(keys), _AT_ONCE):
+        yield keys[start : start + _AT_ONCE]
 
 
 @dataclass(frozen=True)
@@ -192,11 +203,15 @@ class Requests(Iterations):
         state = RequestState.ASKED_BY_KEY if by_key else RequestState.ASKED
         with self.db.writing() as c:
             now = time.time()
-            self.db.add_new(c, t.claims, [{"key": key, "claimed": now} for key in keys])
-            query = select(t.claims.c.key).where(
-                t.claims.c.key.in_(keys), t.claims.c.run == self.db.run
-            )
-            ours = frozenset(row[0] for row in c.execute(query))
+            # In one order for all runs: two that claim the same keys must not wait for each other.
+            claims = [{"key": key, "claimed": now} for key in sorted(keys)]
+            self.db.add_new(c, t.claims, claims)
+            ours: frozenset[str] = frozenset()
+            for some in in_parts(keys):
+                query = select(t.claims.c.key).where(
+                    t.claims.c.key.in_(some), t.claims.c.run == self.db.run
+                )
+                ours |= frozenset(row[0] for row in c.execute(query))
             self._add_events(c, [key for key in keys if key in ours], state, "")
         return ours
 
@@ -214,7 +229,7 @@ class Requests(Iterations):
                 "key": key,
                 "event": state.value,
                 "fence": self.db.fence,
-                "reason": reason[:1000],
+                "reason": storable(reason, 1000),
                 "at": time.time(),
             }
             for key in keys

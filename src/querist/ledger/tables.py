@@ -39,9 +39,11 @@ runs = Table(
     "runs",
     metadata,
     _number(),
-    Column("run_id", String(64), nullable=False, unique=True),
+    Column("run_id", String(64), nullable=False),
+    Column("attempt", Integer, nullable=False),
     Column("created", Float, nullable=False),
-    comment="the runs of this ledger: one in a run's own file, many in a shared database",
+    UniqueConstraint("run_id", "attempt", name="made_once"),
+    comment="the runs of this ledger; of attempts to make one that were cut off the newest counts",
 )
 
 leases = Table(

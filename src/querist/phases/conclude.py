@@ -16,7 +16,7 @@ from querist.phases.metrology import export_metrology
 from querist.runs.data import RunData
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
-from querist.runs.tracking import track_end, track_file, track_model
+from querist.runs.tracking import track_end, track_file, track_missing, track_model
 from querist.storage.atomic import write_file
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def conclude(run: Run) -> Summary:
     last = run.ledger.next_iteration() - 1
     champion = run.ledger.champion()
     yields = last if champion is None else champion
+    track_missing(run)
     bring_model_to(run, yields)
     export_metrology(run)  # the last iteration may have been killed before it did so itself
     for path in draw(run):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from querist.errors import CheckpointError
-from querist.storage.atomic import TEMPORARY, sha256, write_folder
+from querist.storage.atomic import TEMPORARY, create_folder, sha256, write_folder
 from querist.storage.store import store
 
 MANIFEST = "manifest.json"
@@ -21,7 +21,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        store().make_folder(folder)
+        create_folder(folder)
 
     def path(self, iteration: int) -> Path:
         """The folder of an iteration's checkpoint."""

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from querist.errors import RunLockedError
 from querist.storage.atomic import storage_errors
+from querist.storage.store import store
+
+LOCK_FILE = "run.lock"
 
 
 class RunLock:
@@ -24,7 +27,7 @@ class RunLock:
     """
 
     def __init__(self, folder: Path, *, probe: bool = False) -> None:
-        path = folder / "run.lock"
+        path = folder / LOCK_FILE
         with storage_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -38,6 +41,12 @@ class RunLock:
             with storage_errors(path):
                 os.ftruncate(self._descriptor, 0)
                 os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
+
+    @classmethod
+    def taken_over(cls, folder: Path) -> RunLock:
+        """The lock of a run, taken from a process that may live: it is fenced off by the ledger."""
+        store().remove(folder / LOCK_FILE)
+        return cls(folder)
 
     def release(self) -> None:
         """Let others work on the run."""

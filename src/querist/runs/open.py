@@ -40,13 +40,12 @@ from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.label_source import LabelSource
-from querist.runs.lock import RunLock, lock_holder
+from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
 from querist.runs.schedules import check_schedules
-from querist.storage.atomic import TEMPORARY, storage_errors, write_file
-from querist.storage.store import store
+from querist.storage.atomic import TEMPORARY, create_folder, storage_errors, write_file
 from querist.tracking.spool import TrackingSpool
 from querist.values import Phase
 
@@ -55,7 +54,7 @@ LEDGER_FILE = "ledger.db"
 LEDGER_VARIABLE = "QUERIST_LEDGER_URL"
 """The PostgreSQL database in which new runs keep their ledgers; unset = a file in each folder."""
 _LEFT_BY_A_KILL = {
-    "run.lock",
+    LOCK_FILE,
     f"{TEMPORARY}{EXPERIMENT_FILE}",
     *(f"{LEDGER_FILE}{ending}" for ending in ("", "-wal", "-shm", "-journal")),
 }
@@ -147,11 +146,12 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     _check_test_set(data, strategies)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     with storage_errors(folder):
-        folder.mkdir(parents=True)
-        store().sync_folder(folder.parent)
-    lock = None
+        create_folder(folder)
+    lock = RunLock(folder)
+    ledger = None
     try:
-        lock = RunLock(folder)
+        if (folder / EXPERIMENT_FILE).exists():  # another process was faster
+            raise RunExistsError(f"run {chosen} was just made by another process")
         ledger = Ledger(_new_ledger(folder), folder.name)
         ledger.create()
         crash_point("create.ledger")
@@ -160,10 +160,12 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
         # The run exists from here on: its experiment file is written last.
         write_file(folder / EXPERIMENT_FILE, experiment_text(experiment).encode())
         run = _assemble(reference, experiment, ledger, data, strategies, lock)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException as error:
+        if ledger is not None:
+            ledger.close()
+        lock.release()
+        if not isinstance(error, RunExistsError):
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     with _opening:
         _open[folder] = run
@@ -224,6 +226,7 @@ def open_run(reference: RunReference) -> Run:
         if folder in _open:
             return _open[folder]
         lock = RunLock(folder)
+        ledger = None
         try:
             experiment = load_experiment(folder / EXPERIMENT_FILE)
             ledger = Ledger(ledger_of(folder), folder.name)
@@ -234,6 +237,8 @@ def open_run(reference: RunReference) -> Run:
             data = reopen_data(experiment, ledger)
             strategies = build_strategies(experiment)
         except BaseException:
+            if ledger is not None:
+                ledger.close()
             lock.release()
             raise
         reference = RunReference(run_id=reference.run_id, root=folder.parent)
@@ -253,13 +258,29 @@ def ledger_of(folder: Path) -> Path | str:
     if url := os.environ.get(LEDGER_VARIABLE):
         return url
     raise RunError(
-        f"run {folder.name} has no {LEDGER_FILE}: set {LEDGER_VARIABLE} to the database that it was "
-        "made with, or bring the file back"
+        f"run {folder.name} has no {LEDGER_FILE}: set {LEDGER_VARIABLE} to the database that it "
+        "was made with, or bring the file back"
     )
 
 
 def _new_ledger(folder: Path) -> Path | str:
     return os.environ.get(LEDGER_VARIABLE) or folder / LEDGER_FILE
+
+
+def take_over(reference: RunReference) -> None:
+    """Fence off whoever works on a run, so that it can be resumed: a process that hangs, say.
+
+    When that process wakes up, its next write is refused.
+    """
+    folder = run_folder(reference.run_id, reference.root.absolute())
+    lock = RunLock.taken_over(folder)
+    ledger = Ledger(ledger_of(folder), folder.name)
+    try:
+        ledger.check_schema()
+        ledger.take_lease(by_force=True)
+    finally:
+        ledger.close()
+        lock.release()
 
 
 def close_run(reference: RunReference) -> None:

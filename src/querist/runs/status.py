@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from querist.config.load import load_experiment
-from querist.ledger import Ledger
+from querist.ledger import OPEN, Ledger, OpenRequest, RequestState
 from querist.runs.data import INITIAL_LABELS
 from querist.runs.lock import lock_holder
-from querist.runs.open import EXPERIMENT_FILE, LEDGER_FILE
+from querist.runs.open import EXPERIMENT_FILE, ledger_of
 from querist.runs.reference import RunReference
 from querist.tracking.progress import read_progress
 from querist.tracking.spool import SPOOL_FILE, TrackingSpool
@@ -30,7 +30,11 @@ class RunStatus:
         labels: labels that are durable, the initial ones included.
         labels_bought: without the initial ones.
         label_cost: what they cost.
-        pending_requests: labels that were asked for and have not come.
+        pending_requests: labels that will be asked for, or that a source will give later.
+        in_doubt: samples that may have been paid for and have no label, with the reason; no machine
+            asks for them again, `querist labels settle` says what became of them.
+        refused: samples whose answer cannot be a label, with the reason; to be settled as well.
+        for_review: samples with labels that contradict each other.
         metrics: the newest metrology.
         tracking_pending: events that MLflow has not got yet.
         tracking_error: why not; None while delivery works.
@@ -49,6 +53,9 @@ class RunStatus:
     labels_bought: int
     label_cost: float
     pending_requests: int
+    in_doubt: Mapping[int, str]
+    refused: Mapping[int, str]
+    for_review: tuple[int, ...]
     metrics: Mapping[str, float]
     tracking_pending: int
     tracking_error: str | None
@@ -56,16 +63,32 @@ class RunStatus:
     folder: str
 
 
+def _doubtful(*, running: bool) -> frozenset[RequestState]:
+    """While somebody waits for a source, what it was asked for is not in doubt yet."""
+    asked = () if running else (RequestState.ASKED,)
+    return frozenset({RequestState.IN_DOUBT, *asked})
+
+
+def _reasons(requests: Sequence[OpenRequest], states: frozenset[RequestState]) -> dict[int, str]:
+    return {
+        request.sample: request.reason or "the process that asked ended before it was answered"
+        for request in requests
+        if request.state in states
+    }
+
+
 def read_status(reference: RunReference) -> RunStatus:
     """Where the run behind `reference` is."""
     folder = reference.folder.absolute()
     experiment = load_experiment(folder / EXPERIMENT_FILE)
-    ledger = Ledger(folder / LEDGER_FILE)
+    ledger = Ledger(ledger_of(folder), folder.name)
     try:
+        ledger.check_schema()
+        requests = ledger.requests()
         done = ledger.next_iteration()
         metrics = ledger.metrology()
         bought, cost = ledger.labels_spent()
-        holder = lock_holder(folder)
+        holder = lock_holder(folder) or ledger.held_by()
         concluded = ledger.fact("concluded") is not None
         tracking = read_progress(folder)
         spooled = (folder / SPOOL_FILE).exists()
@@ -80,7 +103,10 @@ def read_status(reference: RunReference) -> RunStatus:
             labels=int(ledger.fact(INITIAL_LABELS) or 0) + bought,
             labels_bought=bought,
             label_cost=cost,
-            pending_requests=len(ledger.open_requests()),
+            pending_requests=sum(r.state in OPEN for r in requests),
+            in_doubt=_reasons(requests, _doubtful(running=holder is not None)),
+            refused=_reasons(requests, frozenset({RequestState.QUARANTINED})),
+            for_review=tuple(sorted({r.sample for r in ledger.revisions_for_review()})),
             metrics=metrics[max(metrics)] if metrics else {},
             tracking_pending=len(TrackingSpool(folder).events(tracking.seq)) if spooled else 0,
             tracking_error=tracking.error,

@@ -248,12 +248,11 @@ def track_end(folder: Path, status: str, **tags: str) -> None:
     """
     spool = TrackingSpool(folder)
     try:
-        if spool.status in (None, "FINISHED"):
-            return
-        if tags:
-            spool.append("tags", once=f"tags {sorted(tags.items())}", values=tags)
-        spool.append("end", status=status)
-        spool.sync()
+        if spool.status not in (None, "FINISHED"):
+            if tags:
+                spool.append("tags", once=f"tags {sorted(tags.items())}", values=tags)
+            spool.append("end", status=status)
+        spool.sync()  # the run is marked as concluded next: nobody would say this again
     except StorageError as error:
         if status == "FINISHED":
             raise

@@ -35,6 +35,14 @@ def _write(path: Path, content: bytes) -> None:
         disk.sync(file)
 
 
+def create_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, so that a power cut does not undo it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        store().make_folder(path)
+        store().sync_folder(path.parent)
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, replacing what was there.
 

@@ -97,6 +97,21 @@ class LabelStrategyContract:
             given = self._labels(task, ())
             assert given == [], f"nothing was asked, and it answered {given}"
 
+    def test_what_it_says_of_itself(self) -> None:
+        """`asks_by_key`, `at_once` and `recall`, where it has them, are what the run relies on."""
+        strategy = self.make()
+        by_key = getattr(strategy, "asks_by_key", False)
+        assert type(by_key) is bool, f"asks_by_key is true or false, not {by_key!r}"
+        assert not by_key or self.repeats_itself, "asked by key, it must repeat itself"
+        at_once = getattr(strategy, "at_once", None)
+        several = type(at_once) is int and at_once >= 1
+        assert at_once is None or several, f"at_once is None or from 1, not {at_once!r}"
+        recall = getattr(strategy, "recall", None)
+        if recall is not None:
+            for task in self._tasks():
+                never = list(recall(self.request(task)))
+                assert never == [], f"nothing was sold, and it recalled {never}"
+
     def test_leaves_the_request_as_it_is(self) -> None:
         """Neither the indices nor the pool are changed, nor is global randomness used."""
         for task in self._tasks():

@@ -10,7 +10,6 @@ import torch
 from querist.errors import (
     ConfigurationError,
     ForbiddenImportError,
-    LabelError,
     StrategyError,
     UnknownNameError,
 )
@@ -145,7 +144,7 @@ def test_a_batch_function_returns_one_value_per_sample(returned: Any) -> None:
     ],
 )
 def test_values_become_plain_python(value: Any, expected: Any) -> None:
-    found = as_label_value(value, 0)
+    found = as_label_value(value)
     assert found == expected
     assert type(found) is type(expected)
     if isinstance(found, list):
@@ -156,9 +155,18 @@ def test_values_become_plain_python(value: Any, expected: Any) -> None:
     "value",
     ["cat", math.nan, math.inf, [], [1.0, math.nan], [[1.0], [2.0]], {"a": 1}, ["1"], [True], 1j],
 )
-def test_what_is_no_label_is_refused_with_its_sample(value: Any) -> None:
-    with pytest.raises(LabelError, match=r"a label is a class index.* of sample 3 is none"):
-        list(PythonCallable(lambda _: value).label(request_for(3)))
+def test_what_is_no_label_is_handed_on_for_the_run_to_refuse(value: Any) -> None:
+    (label,) = PythonCallable(lambda _: value).label(request_for(3))
+    assert label.index == 3
+    assert label.value is value
+
+
+def test_what_it_says_of_itself() -> None:
+    one_by_one = PythonCallable(first_as_class)
+    assert (one_by_one.asks_by_key, one_by_one.at_once) == (False, 1)
+    again = PythonCallable(first_as_class, repeatable=True)
+    assert (again.asks_by_key, again.at_once) == (True, None)
+    assert PythonCallable(first_as_class, batch=True).at_once is None
 
 
 def test_a_function_is_named_by_an_import_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,10 @@ def _make_run_tables() -> None:
     op.create_table(
         "runs",
         _number(),
-        sa.Column("run_id", sa.String(64), nullable=False, unique=True),
+        sa.Column("run_id", sa.String(64), nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("created", sa.Float, nullable=False),
+        sa.UniqueConstraint("run_id", "attempt", name="made_once"),
     )
     op.create_table(
         "leases",
@@ -201,7 +203,7 @@ def _bring_over() -> None:
     run_id = context.config.attributes["run_id"]
     created = _one("SELECT min(arrived) FROM old_labels") or 0.0
     op.execute(
-        sa.text("INSERT INTO runs (id, run_id, created) VALUES (1, :run_id, :created)").bindparams(
+        sa.text("INSERT INTO runs (id, run_id, attempt, created) VALUES (1, :run_id, 0, :created)").bindparams(
             run_id=run_id, created=created
         )
     )
