@@ -10,10 +10,15 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c c
 
 # Arguments passed on: `make test ARGS="tests/pools -k split -x"`.
 ARGS ?=
+# `make faults FAULTS=nightly` makes all tries of the matrix.
+FAULTS ?= ci
+
+# What tests start beside Python: PostgreSQL, and tools that make disks, clocks and processes fail.
+DEBIAN := postgresql strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare bench test lint types contracts wheel-check check clean
+.PHONY: help moons compare bench bench-durability test faults debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,8 +32,14 @@ compare: $(USER_READY) ## run the two moons' query strategies against each other
 bench: $(USER_READY) ## time the two moons
 	$(BIN)/python benchmarks/moons.py $(ARGS)
 
-test: $(DEV_READY) ## run the tests; ARGS goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
+	$(BIN)/python benchmarks/durability.py $(ARGS)
+
+test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
+	$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)
+
+faults: $(DEV_READY) ## the matrix of faults: CI size, or FAULTS=nightly; ARGS goes to pytest
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 $(ARGS)
 
 lint: $(DEV_READY) ## ruff
 	$(BIN)/ruff check .
@@ -42,7 +53,11 @@ contracts: $(DEV_READY) ## imports go one way
 wheel-check: $(DEV_READY) ## build sdist and wheel, compare them with the tree, import from the wheel
 	$(BIN)/python .ci/check_wheel.py
 
-check: test lint types contracts wheel-check ## all five
+check: test faults lint types contracts wheel-check ## all six
+
+debian: ## install the Debian packages that some tests start (needs root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN) >/dev/null
 
 clean: ## remove .venv, builds and caches; runs and their logs stay
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

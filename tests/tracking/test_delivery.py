@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
+from querist.tracking.asking import asked
 from querist.tracking.delivery import LOG_FILE, Delivery
 from querist.tracking.spool import TrackingSpool
 
@@ -96,6 +100,49 @@ def test_a_tracker_that_is_down_is_heard_about_and_holds_nothing_up(
     assert eventually(lambda: delivery.state().delivered, seconds=60)
     assert delivery.state().error is None
     assert process_of(delivery).wait(10) == 0
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_end_of_a_run_waits_two_seconds_at_most_for_a_silent_server(
+    spool: TrackingSpool, start: Start, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes the connection and says nothing; for a short run that is found out at its end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        spool.append("start", **start(uri=uri, artifact_root=None))
+        spool.append("end", status="FINISHED")
+        delivery = Delivery(spool.folder)
+        delivery.start()
+        if known:
+            assert eventually(lambda: asked(spool.folder) is not None)
+            time.sleep(3)
+        began = time.monotonic()
+        with caplog.at_level(logging.WARNING, "querist"):
+            state = delivery.wait(60)
+        waited = time.monotonic() - began
+        process_of(delivery).kill()
+        process_of(delivery).wait()
+    assert (state.delivered, state.pending) == (False, 2)
+    assert waited < 2.0
+    assert caplog.messages == [
+        "MLflow has not got 2 events (no answer yet): `querist sync cafe0001` delivers what is left"
+    ]
+
+
+def test_a_run_that_had_finished_gets_a_deliverer_that_ends(
+    spool: TrackingSpool, start: Start, client: MlflowClient
+) -> None:
+    """A kill between the end's event and the run's mark: the resumed run has nothing to say."""
+    spool.append("start", **start())
+    spool.append("end", status="FINISHED")
+    first = Delivery(spool.folder)
+    first.start()
+    assert first.wait(30).delivered
+    assert process_of(first).wait(10) == 0
+    second = Delivery(spool.folder)
+    second.start()
+    assert second.wait(5).delivered
+    assert process_of(second).wait(10) == 0
 
 
 def test_a_killed_deliverer_is_heard_about_and_another_one_finishes(

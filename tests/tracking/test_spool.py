@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import torch
 
 from querist.errors import StorageError
 from querist.protocols import Spool
+from querist.storage.store import Store, stored_by
 from querist.tracking.spool import SPOOL_FILE, SpoolReader, TrackingSpool, spool_id
 
 
@@ -93,6 +96,127 @@ def test_events_outlive_a_killed_writer(tmp_path: Path) -> None:
     assert [e.payload["step"] for e in TrackingSpool(tmp_path).events()] == list(range(100))
 
 
+def test_an_event_with_a_name_is_there_once(tmp_path: Path) -> None:
+    spool, beside = TrackingSpool(tmp_path), TrackingSpool(tmp_path)
+    assert not spool.has("m 0")
+    assert not (tmp_path / SPOOL_FILE).exists()
+    spool.append("metrics", once="m 0", at=12.5, step=0, values={"f1": 0.5})
+    spool.append("metrics", once="m 0", step=0, values={"f1": 0.75})
+    spool.append("metrics", once="m 1", step=1, values={})
+    spool.append("tags", values={})
+    spool.append("tags", values={})
+    beside.append("metrics", once="m 1", step=1, values={})
+    spool.close()
+    TrackingSpool(tmp_path).append("metrics", once="m 0", step=0, values={})
+    assert [(e.seq, e.once) for e in beside.events()] == [
+        (1, "m 0"), (2, "m 1"), (3, None), (4, None),
+    ]  # fmt: skip
+    first = beside.events()[0]
+    assert (first.time, first.payload) == (12.5, {"step": 0, "values": {"f1": 0.5}})
+    assert spool.has("m 1")
+    assert not spool.has("m 2")
+
+
+def test_an_event_that_a_power_cut_took_may_be_said_again(tmp_path: Path) -> None:
+    spool = TrackingSpool(tmp_path)
+    spool.append("tags", once="a", values={})
+    kept = (tmp_path / SPOOL_FILE).read_bytes()
+    spool.append("tags", once="b", values={})
+    (tmp_path / SPOOL_FILE).write_bytes(kept)
+    spool.append("tags", once="a", values={})
+    spool.append("tags", once="b", values={})
+    assert [(e.seq, e.once) for e in spool.events()] == [(1, "a"), (2, "b")]
+
+
+def test_several_writers_do_not_write_over_one_another(tmp_path: Path) -> None:
+    """The flow ends a run from another process than the one that carries out its steps."""
+    one, other = TrackingSpool(tmp_path), TrackingSpool(tmp_path)
+    for i in range(20):
+        (one if i % 3 else other).append("metrics", step=i, values={"text": "x" * (i % 7)})
+    code = (
+        "import pathlib, sys; from querist.tracking.spool import TrackingSpool\n"
+        f"spool = TrackingSpool(pathlib.Path({str(tmp_path)!r}))\n"
+        "for i in range(300): spool.append('metrics', step=i, values={'by': sys.argv[1]})"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(i)]) for i in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    reader = SpoolReader(tmp_path)
+    found = reader.read()
+    assert reader.damaged == 0
+    assert [e.seq for e in found] == list(range(1, 921))
+    assert [e.payload["step"] for e in found[:20]] == list(range(20))
+    for by in "012":
+        mine = [e.payload["step"] for e in found if e.payload["values"].get("by") == by]
+        assert mine == list(range(300))
+
+
+def test_the_status_is_what_the_last_start_or_end_says(tmp_path: Path) -> None:
+    spool = TrackingSpool(tmp_path)
+    assert spool.status is None
+    for kind, more, status in [
+        ("tags", {}, None), ("start", {}, "RUNNING"), ("tags", {}, "RUNNING"),
+        ("end", {"status": "FAILED"}, "FAILED"), ("start", {}, "RUNNING"),
+        ("end", {"status": "FINISHED"}, "FINISHED"), ("tags", {}, "FINISHED"),
+    ]:  # fmt: skip
+        spool.append(kind, **more)
+        assert (spool.status, TrackingSpool(tmp_path).status) == (status, status)
+
+
+class Refusing(Store):
+    """A disk that takes part of a line; one that is broken does not even cut it off again."""
+
+    broken = False
+
+    def write(self, file: BinaryIO, content: bytes) -> None:
+        file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate(self, file: BinaryIO, size: int) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().truncate(file, size)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_half_a_line_on_a_full_disk_is_cut_off(tmp_path: Path, broken: bool) -> None:
+    spool = TrackingSpool(tmp_path)
+    spool.append("tags", once="a", values={})
+    refusing = Refusing()
+    refusing.broken = broken
+    with stored_by(refusing), pytest.raises(StorageError, match="make room or give access"):
+        spool.append("tags", once="b", values={})
+    assert [e.once for e in TrackingSpool(tmp_path).events()] == ["a"]
+    spool.append("tags", once="b", values={"c": 1})
+    reader = SpoolReader(tmp_path)
+    assert [(e.seq, e.once) for e in reader.read()] == [(1, "a"), (2, "b")]
+    assert reader.damaged == 0
+
+
+def test_what_is_synced_has_its_name_on_the_disk_too(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Watched(Store):
+        def sync(self, file: BinaryIO) -> None:
+            asked.append("file")
+            super().sync(file)
+
+        def sync_folder(self, folder: Path) -> None:
+            asked.append("folder")
+            super().sync_folder(folder)
+
+    spool = TrackingSpool(tmp_path)
+    with stored_by(Watched()):
+        spool.append("tags", values={})
+        assert asked == []
+        spool.sync()
+        assert asked == ["file", "folder"]
+        reader = SpoolReader(tmp_path)
+        reader.read()
+        reader.sync()
+        reader.sync()
+        assert asked[2:] == ["file", "folder", "file"]
+
+
 def test_the_envelope_is_not_for_payloads(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="may not use the key 'seq'"):
         TrackingSpool(tmp_path).append("tags", seq=7)
@@ -115,14 +239,14 @@ except StorageError as error:
 spool.append("tags", values={{"b": 2}})
 """
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "cannot be written, File too large: make room and resume" in run.stdout
+    assert "cannot be written, File too large: make room or give access" in run.stdout
     found = TrackingSpool(tmp_path).events()
     assert [(e.seq, e.payload["values"]) for e in found] == [(1, {"a": 1}), (2, {"b": 2})]
 
 
 def test_a_folder_that_cannot_be_made_is_our_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="check the run's folder"):
+    with pytest.raises(StorageError, match="make room or give access"):
         TrackingSpool(tmp_path / "file").append("tags", values={})
 
 

@@ -10,7 +10,7 @@ from querist.phases.decide import decide
 from querist.runs.open import EXPERIMENT_FILE, close_run, create_run, open_run
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
-from querist.runs.tracking import track_start
+from querist.runs.tracking import track_missing, track_start
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def begin(experiment: Experiment, run_id: str | None) -> Beginning:
     concluded = run.ledger.fact("concluded") is not None
     if not concluded:
         track_start(run)
+        track_missing(run)
     return Beginning(
         run=run.reference,
         iteration=iteration,

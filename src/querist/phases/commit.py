@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from querist.errors import CheckpointError
 from querist.faults import crash_point
 from querist.phases.train import prune_checkpoints
 from querist.runs.run import Run
+from querist.runs.tracking import track_iteration
 from querist.values import Evaluation, Phase, Verdict
 
 _log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ def commit_iteration(run: Run, iteration: int) -> Verdict | None:
     Returns the gate's verdict; None without a gate.
     """
     if run.ledger.next_iteration() > iteration:
+        track_iteration(run, iteration)  # a retry: the spool may have refused it the first time
         return None
     verdict = _judge(run, iteration)
     settings = run.settings(iteration)
@@ -35,7 +36,7 @@ def commit_iteration(run: Run, iteration: int) -> Verdict | None:
     )
     crash_point("commit.recorded")
     prune_checkpoints(run, iteration)
-    _track(run, iteration, labels)
+    track_iteration(run, iteration)
     run.log.write(iteration, "iteration", "commit", labels=labels)
     metrics = run.ledger.metrology().get(iteration, {})
     run.tell(iteration, None, labels=labels, metrics=metrics)
@@ -75,31 +76,3 @@ def _judge(run: Run, iteration: int) -> Verdict | None:
         iteration, "promoted" if verdict.promote else "discarded", verdict.reason,
     )  # fmt: skip
     return verdict
-
-
-def _track(run: Run, iteration: int, labels: int) -> None:
-    """The iteration's numbers, by iteration and by labels."""
-    if not run.experiment.tracking.enabled:
-        return
-    measured = run.ledger.metrology().get(iteration, {})
-    values: dict[str, Any] = dict(measured)
-    for row_iteration, phase, seconds, outcome in run.ledger.phase_rows(iteration):
-        assert row_iteration == iteration
-        values[f"seconds_{phase.value}"] = seconds
-        if phase is Phase.TRAIN:
-            values |= {
-                key: outcome[key]
-                for key in ("train_loss", "validation_loss")
-                if outcome.get(key) is not None
-            }
-    bought, cost = run.ledger.labels_spent()
-    values |= {"labels": labels, "labels_bought": bought, "label_cost": cost}
-    run.spool.append("metrics", step=iteration, values=values)
-    by_labels = {f"{metric}_by_labels": value for metric, value in measured.items()}
-    if by_labels:
-        run.spool.append("metrics", step=labels, values=by_labels)
-    every = run.experiment.tracking.log_models_every
-    if every and (iteration + 1) % every == 0:
-        from querist.runs.tracking import track_model
-
-        track_model(run, iteration, f"model-{iteration:04d}")

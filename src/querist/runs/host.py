@@ -1,14 +1,18 @@
 """Where the steps of a run are carried out: in this process, or in one of their own.
 
 Flows ask the host for steps by name and get small values back; only the host has models and data.
-`LocalHost` uses a thread of this process. `ForkedHost` uses a child process, so that training does
-not share Python's lock with Prefect's client, and can be stopped at once: what is durable is
-durable, and a step that was cut off is done again by the next resume.
+`LocalHost` uses a thread of this process. `ForkedHost` and `SpawnedHost` use a child process, so
+that training does not share Python's lock with Prefect's client, and can be stopped at once: what
+is durable is durable, and a step that was cut off is done again by the next resume.
+
+`QUERIST_HOST=process` in the environment makes `SpawnedHost` the host of flows that were given
+none: whoever serves flows sets it, since a thread cannot be stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import ctypes
 import gc
@@ -17,6 +21,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +30,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from querist.errors import QueristError, RunError
+from querist.errors import ConfigurationError, QueristError, RunError
 from querist.progress import tell, watched_by
 from querist.runs.open import close_run, open_run
 from querist.runs.reference import RunReference
@@ -33,6 +38,10 @@ from querist.runs.reference import RunReference
 Step = Callable[..., Any]
 """A function of an open run (or, for steps that make one, of what they are given)."""
 
+HOST_VARIABLE = "QUERIST_HOST"
+"""Where flows carry out the steps that were given no host: `thread` (the default) or `process`."""
+NOT_FOR_STEPS = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_PASSWORD")
+"""What the environment of a spawned host leaves out: steps talk to no server."""
 PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
 
@@ -82,21 +91,15 @@ class HostDiedError(RunError):
     """The process that carried out a run's steps is gone."""
 
 
-class ForkedHost:
-    """Carries out steps in a child process.
+class ProcessHost:
+    """Carries out steps in a child process, one at a time.
 
-    Must be made while this process has no other threads and has not imported Prefect.
+    Args:
+        connection: where the child takes steps and answers (see `serve`).
     """
 
-    def __init__(self) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        context = multiprocessing.get_context("fork")
-        self._process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, ours, os.getpid()), name="querist-run", daemon=True
-        )
-        self._process.start()
-        theirs.close()
-        self._connection = ours
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._turn = threading.Lock()
 
     async def make(self, step: Step, *args: Any) -> Any:
@@ -117,7 +120,7 @@ class ForkedHost:
 
     async def release(self, run: RunReference) -> None:
         """Close the run in the child; nothing to do when the child is gone."""
-        if self._process.is_alive():
+        if self.alive():
             await asyncio.to_thread(self._ask, None, close_run, (run,))
 
     def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
@@ -139,11 +142,48 @@ class ForkedHost:
             except (EOFError, OSError) as error:
                 if isinstance(error, RunError):
                     raise
-                self._process.join(5)
                 raise HostDiedError(
                     "the process that carried out the run ended with exit code "
-                    f"{self._process.exitcode}: `querist resume` goes on where the run stands"
+                    f"{self.exit_code()}: `querist resume` goes on where the run stands"
                 ) from None
+
+    def alive(self) -> bool:
+        """Whether the child lives."""
+        raise NotImplementedError
+
+    def exit_code(self) -> int | None:
+        """How the child ended; waits up to 5 s for its end."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End the child, in the middle of a step if need be."""
+        raise NotImplementedError
+
+
+class ForkedHost(ProcessHost):
+    """Carries out steps in a fork of this process, which has loaded all that it needs.
+
+    Must be made while this process has no other threads and has not imported Prefect.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("fork")
+        self._process: BaseProcess = context.Process(
+            target=_serve_forked, args=(theirs, ours, os.getpid()), name="querist-run", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        super().__init__(ours)
+
+    def alive(self) -> bool:
+        """Whether the child lives."""
+        return self._process.is_alive()
+
+    def exit_code(self) -> int | None:
+        """How the child ended; waits up to 5 s for its end."""
+        self._process.join(5)
+        return self._process.exitcode
 
     def stop(self) -> None:
         """End the child, in the middle of a step if need be."""
@@ -154,11 +194,63 @@ class ForkedHost:
             self._process.join()
 
 
-def _serve(connection: Connection, parents_end: Connection, parent: int) -> None:
-    """The child's life: take a step, carry it out, answer; end with the parent."""
+class SpawnedHost(ProcessHost):
+    """Carries out steps in a new Python process, which may be made at any time.
+
+    The child has a session of its own: a signal to this process's group is answered here, and the
+    child with all that user code started in it is ended from here. Its environment lacks the
+    credentials of servers.
+
+    The child is killed when the thread that made this object ends (see prctl(2)).
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        path = [entry or os.getcwd() for entry in sys.path]
+        environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_STEPS}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            dict.fromkeys(entry for entry in path if os.path.isdir(entry))
+        )
+        command = [sys.executable, "-m", "querist.runs.spawned", str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            [*command, str(os.getpid())],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        atexit.register(self.stop)
+        super().__init__(ours)
+
+    def alive(self) -> bool:
+        """Whether the child lives."""
+        return self._process.poll() is None
+
+    def exit_code(self) -> int | None:
+        """How the child ended; waits up to 5 s for its end."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        return self._process.returncode
+
+    def stop(self) -> None:
+        """End the child and what it started, in the middle of a step if need be."""
+        atexit.unregister(self.stop)
+        if self.alive():
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _serve_forked(connection: Connection, parents_end: Connection, parent: int) -> None:
     parents_end.close()
     gc.freeze()
     gc.enable()
+    serve(connection, parent)
+
+
+def serve(connection: Connection, parent: int) -> None:
+    """The child's life: take a step, carry it out, answer; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with(parent)
@@ -224,20 +316,36 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-_host: Host = LocalHost()
+_given: Host | None = None
+_local = LocalHost()
+_spawned: SpawnedHost | None = None
 
 
 def current_host() -> Host:
-    """The host that flows use."""
-    return _host
+    """The host that flows use.
+
+    Raises:
+        ConfigurationError: `QUERIST_HOST` is neither `thread` nor `process`.
+    """
+    global _spawned
+    if _given is not None:
+        return _given
+    wanted = os.environ.get(HOST_VARIABLE, "thread")
+    if wanted == "thread":
+        return _local
+    if wanted != "process":
+        raise ConfigurationError(f"{HOST_VARIABLE} is 'thread' or 'process', not {wanted!r}")
+    if _spawned is None or not _spawned.alive():  # a new one when a step was cut off
+        _spawned = SpawnedHost()
+    return _spawned
 
 
 @contextmanager
 def hosted_by(host: Host) -> Iterator[None]:
     """Flows inside use `host`."""
-    global _host
-    before, _host = _host, host
+    global _given
+    before, _given = _given, host
     try:
         yield
     finally:
-        _host = before
+        _given = before

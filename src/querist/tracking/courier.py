@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -11,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from querist.tracking.address import check_address, is_server
+from querist.tracking.asking import Asking
 from querist.tracking.progress import MAX_PROBLEMS, read_progress, write_progress
+from querist.tracking.reach import greet
 from querist.tracking.spool import Event, SpoolReader, UndeliverableError, spool_id
 
 if TYPE_CHECKING:
@@ -31,17 +35,20 @@ class Courier:
     Attributes:
         progress: what is noted on disk.
         delivered: how many events this courier has delivered.
+        error: why the last attempt failed; None after one that succeeded.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.progress = read_progress(folder)
         self.delivered = 0
+        self.error = self.progress.error
         self._reader = SpoolReader(folder)
         self._waiting: deque[Event] = deque()
         self._known: set[tuple[str, int, str]] = set()
         self._points_of_step: dict[int, dict[str, Point]] = {}
         self._store: MlflowStore | None = None
+        self._asking = Asking(folder)
         self._damaged = 0
         self._ended = False
         self._deliverers: dict[str, Callable[[Event], list[str]]] = {
@@ -54,7 +61,11 @@ class Courier:
 
     @property
     def finished(self) -> bool:
-        """Whether this courier delivered the run's end, and nothing came behind it."""
+        """Whether the run's end was delivered, and nothing came behind it.
+
+        An end that was delivered before this courier began counts only if the run had finished:
+        one that failed goes on, and says so when it comes to it.
+        """
         return self._ended and not self._waiting
 
     @property
@@ -67,8 +78,11 @@ class Courier:
         for event in self._reader.read():
             if event.seq > self.progress.seq:
                 self._waiting.append(event)
-            elif event.kind == "metrics":
-                self._new_points(event)
+                continue
+            self._ended = event.kind == "end" and event.payload.get("status") == "FINISHED"
+            if event.kind == "metrics":
+                with contextlib.suppress(UndeliverableError):
+                    self._new_points(event)
 
     def drain(self, *, linger: float = 0.0) -> None:
         """Deliver what is there; metrics younger than `linger` seconds may wait for company.
@@ -87,6 +101,7 @@ class Courier:
             self._ended = batch[-1].kind == "end"
             self._note(seq=batch[-1].seq, error=None, problems=problems)
             self.delivered += len(batch)
+            self.error = None
             for _ in batch:
                 self._waiting.popleft()
             self.read()
@@ -95,8 +110,10 @@ class Courier:
         """Have the file say why delivery does not go on."""
         text = " ".join(str(error).split())[:500]
         message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        self.error = message
         if message != self.progress.error:
-            self._note(error=message)
+            with contextlib.suppress(OSError):  # the disk may be what is wrong
+                self._note(error=message)
 
     def _note(self, *, problems: list[str] | None = None, **changes: Any) -> None:
         new = [*(problems or ()), *self._damage()]
@@ -140,7 +157,7 @@ class Courier:
         uri, identity = began_at or self._wanted_uri(event), spool_id(self.folder)
         assert identity is not None, "the start event was read from the spool"
         if self._store is None or self._store.uri != uri:
-            self._store = _connect(uri, identity)
+            self._store = self._connect(uri, identity)
         run = self._store.open_run(payload, time=event.time, run_id=self.progress.mlflow_run_id)
         self._note(
             uri=uri, mlflow_run_id=run.info.run_id, experiment_id=str(run.info.experiment_id)
@@ -164,8 +181,23 @@ class Courier:
         if run_id is None or uri is None or identity is None:
             raise UndeliverableError("it comes before the run's start")
         if self._store is None:
-            self._store = _connect(uri, identity)
+            self._store = self._connect(uri, identity)
         return self._store, run_id
+
+    def _connect(self, uri: str, identity: str) -> MlflowStore:
+        check_address(uri)
+        if is_server(uri):
+            self._asking.ask()
+            if greet(uri):
+                self._asking.answered()  # what comes next is importing mlflow, no tracker's fault
+        gc.disable()  # importing mlflow makes objects that stay: no need to look among them
+        try:
+            from querist.tracking.mlflow_store import MlflowStore
+
+            return MlflowStore(uri, identity, self._asking)
+        finally:
+            gc.freeze()
+            gc.enable()
 
     def _metrics(self, batch: list[Event]) -> list[str]:
         points: list[Point] = []
@@ -255,17 +287,6 @@ class Courier:
                 f"its {key} {event.payload[key]!r} is outside the run's folder"
             )
         return path
-
-
-def _connect(uri: str, identity: str) -> MlflowStore:
-    gc.disable()  # importing mlflow makes objects that stay: no need to look among them
-    try:
-        from querist.tracking.mlflow_store import MlflowStore
-
-        return MlflowStore(uri, identity)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _absolute(uri: str) -> str:

@@ -19,6 +19,7 @@ from querist.tracking.progress import delivery_lock, read_progress
 from querist.tracking.spool import SPOOL_FILE, TrackingSpool
 
 POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 10.0
 LINGER_SECONDS = 0.5
 MAX_BACK_OFF_SECONDS = 30.0
 
@@ -42,30 +43,46 @@ class DeliveryReport:
     problems: tuple[str, ...]
 
 
-def deliver(folder: Path) -> DeliveryReport:
-    """Deliver what a run's spool holds, once. For `querist sync`."""
+def deliver(folder: Path, *, patience: float = PATIENCE_SECONDS) -> DeliveryReport:
+    """Deliver what a run's spool holds, once. For `querist sync`.
+
+    Args:
+        folder: the run's folder.
+        patience: how many seconds to wait for another process that is delivering it; the run's own
+            deliverer goes on for a moment after the run.
+    """
     if not (folder / SPOOL_FILE).is_file():
         return DeliveryReport(0, 0, None, f"there is no {SPOOL_FILE} in {folder}", ())
-    with delivery_lock(folder) as mine:
-        if not mine:
-            state = read_progress(folder)
-            pending = len(TrackingSpool(folder).events(state.seq))
-            busy = f"another process is delivering {folder}: wait for it"
-            return DeliveryReport(0, pending, state.mlflow_run_id, busy, state.problems)
-        courier = Courier(folder)
-        # Whatever it is, it must not cost the events: they stay in the spool for another time.
-        try:
-            courier.drain()
-        except Exception as error:
-            courier.note_error(error)
-        state = courier.progress
-        return DeliveryReport(
-            courier.delivered,
-            courier.pending,
-            state.mlflow_run_id,
-            state.error if courier.pending else None,
-            state.problems,
-        )
+    until = time.monotonic() + patience
+    while True:
+        with delivery_lock(folder) as mine:
+            if mine or time.monotonic() >= until:
+                return _deliver(folder) if mine else _busy(folder)
+        time.sleep(POLL_SECONDS)
+
+
+def _busy(folder: Path) -> DeliveryReport:
+    state = read_progress(folder)
+    pending = len(TrackingSpool(folder).events(state.seq))
+    busy = f"another process is delivering {folder}: wait for it"
+    return DeliveryReport(0, pending, state.mlflow_run_id, busy, state.problems)
+
+
+def _deliver(folder: Path) -> DeliveryReport:
+    courier = Courier(folder)
+    # Whatever it is, it must not cost the events: they stay in the spool for another time.
+    try:
+        courier.drain()
+    except Exception as error:
+        courier.note_error(error)
+    state = courier.progress
+    return DeliveryReport(
+        courier.delivered,
+        courier.pending,
+        state.mlflow_run_id,
+        courier.error if courier.pending else None,
+        state.problems,
+    )
 
 
 def follow(folder: Path, *, parent: int) -> bool:
@@ -95,7 +112,7 @@ def _follow(folder: Path, *, parent: int) -> bool:
             back_off = POLL_SECONDS
         except Exception as error:
             courier.note_error(error)
-            _say(courier.progress.error or "")
+            _say(courier.error or "")
             back_off = min(2 * max(back_off, 0.25), MAX_BACK_OFF_SECONDS)
         if courier.finished or orphaned:
             return not courier.pending

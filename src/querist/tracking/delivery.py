@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,15 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from querist.tracking.asking import asked
 from querist.tracking.progress import read_progress
 from querist.tracking.spool import SpoolReader
 
 LOG_FILE = "tracking.log"
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 1.5
 _POLL_SECONDS = 0.05
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,23 +75,38 @@ class Delivery:
         _yield_to_training(self._process.pid)
 
     def wait(self, seconds: float) -> DeliveryState:
-        """Wait until all is delivered, at most so long; sooner if the tracker is down.
+        """Wait until all is delivered, at most so long, and less for a tracker that is down.
 
-        It counts as down when an attempt failed and nothing moved for 5 s.
+        It counts as down when it has taken nothing for 1.5 s, and an attempt failed or an answer
+        is due. What is left is said in the log: the deliverer goes on with it by itself.
         """
-        until = time.monotonic() + seconds
-        moved, last = time.monotonic(), -1
+        began = moved = time.monotonic()
+        seen: object = None
         while True:
+            due = asked(self.folder)
             state = self.state()
             now = time.monotonic()
-            if state.pending != last:
-                moved, last = now, state.pending
-            stuck = state.error is not None and now - moved > PATIENCE_SECONDS
-            if state.delivered or stuck or now >= until:
+            # Between requests the deliverer is at work: it starts, it puts a model together.
+            sign = (state.pending, due)
+            if sign != seen or (due is None and not state.error):
+                moved, seen = now, sign
+            is_down = now - moved > PATIENCE_SECONDS
+            is_gone = self._process is not None and self._process.poll() is not None
+            if state.delivered or is_down or is_gone or now - began >= seconds:
+                state = self.state()
+                self._tell(state)
                 return state
-            if self._process is not None and self._process.poll() is not None:
-                return self.state()
             time.sleep(_POLL_SECONDS)
+
+    def _tell(self, state: DeliveryState) -> None:
+        for problem in state.problems:
+            _log.warning("MLflow will not get this: %s", problem)
+        if not state.delivered:
+            why = state.error or "no answer yet"
+            _log.warning(
+                "MLflow has not got %d events (%s): `querist sync %s` delivers what is left",
+                state.pending, why, self.folder.name,
+            )  # fmt: skip
 
     def state(self) -> DeliveryState:
         """How far it is now."""

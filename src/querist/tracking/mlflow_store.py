@@ -10,31 +10,17 @@ import torch here; the run has predicted with that very model), and reading all 
 
 from __future__ import annotations
 
-import fcntl
 import getpass
-import glob
-import importlib.metadata
 import json
 import logging
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-# Read when mlflow is imported. A tracker that is down shall be noticed in seconds, not in minutes.
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    # Else the uv.lock and pyproject.toml of the working folder end up in the model.
-    "MLFLOW_UV_AUTO_DETECT": "false",
-}
-for _name, _value in _ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+from querist.tracking.mlflow_environment import set_up_mlflow
+
+set_up_mlflow()
 
 import mlflow  # noqa: E402
 import numpy as np  # noqa: E402
@@ -56,7 +42,9 @@ from mlflow.models import Model, infer_signature, set_model  # noqa: E402
 from mlflow.pyfunc import save_model  # noqa: E402
 from mlflow.pyfunc.model import PythonModel  # noqa: E402
 
-from querist.registry import ALLOWED_PACKAGES_VARIABLE, allowed_packages  # noqa: E402
+from querist.tracking.address import is_remote, is_server  # noqa: E402
+from querist.tracking.asked_client import AskedClient  # noqa: E402
+from querist.tracking.asking import Asking  # noqa: E402
 from querist.tracking.mlflow_names import (  # noqa: E402
     MAX_PARAM_VALUE,
     MAX_TAG_VALUE,
@@ -64,6 +52,9 @@ from querist.tracking.mlflow_names import (  # noqa: E402
     model_name_for,
     text_for,
 )
+from querist.tracking.model_requirements import model_requirements  # noqa: E402
+from querist.tracking.new_database import make_database  # noqa: E402
+from querist.tracking.served_learner import ServedLearner  # noqa: E402
 from querist.tracking.spool import UndeliverableError  # noqa: E402
 from querist.tracking.user_code import UserCode, copy_user_code, find_user_code  # noqa: E402
 
@@ -75,25 +66,34 @@ CUT_TAG = "querist.cut_params"
 CHANGED_TAG = "querist.changed_params"
 MAX_METRICS = 1000
 _MAX_PARAMS = 100
-_REQUIRED = ("querist", "torch", "numpy", "scikit-learn", "safetensors", "skops", "pydantic")
 _SQLITE = "sqlite:///"
 _SCRIPT = Path(__file__).with_name("model_from_code.py")
 
 
 class MlflowStore:
-    """One MLflow tracking store, and the run in it that belongs to one spool."""
+    """One MLflow tracking store, and the run in it that belongs to one spool.
 
-    def __init__(self, uri: str, spool_id: str) -> None:
+    Args:
+        uri: where it is.
+        spool_id: the spool's own digest.
+        asking: where it is said that a server was asked and has not answered yet.
+    """
+
+    def __init__(self, uri: str, spool_id: str, asking: Asking) -> None:
         self.uri = uri
         self._spool_id = spool_id
-        self._database = urlsplit(uri).scheme not in ("http", "https", "databricks")
+        self._database = not (is_server(uri) or uri.startswith("databricks"))
         if uri.startswith(_SQLITE):
-            _make_database(Path(uri.removeprefix(_SQLITE)))
-        self._client = mlflow.MlflowClient(tracking_uri=uri)
+            make_database(Path(uri.removeprefix(_SQLITE)), _make_tables)
+        self._client: Any = (
+            AskedClient(mlflow.MlflowClient, uri, asking)
+            if is_remote(uri)
+            else mlflow.MlflowClient(tracking_uri=uri)
+        )
 
     def open_run(self, start: Mapping[str, Any], *, time: float, run_id: str | None) -> Run:
         """The MLflow run of this spool, created unless it is there, with what `start` says."""
-        run = self._client.get_run(run_id) if run_id else None
+        run: Run | None = self._client.get_run(run_id) if run_id else None
         if run is None:
             run = self._find_or_create(start, time=time)
         elif run.info.status != "RUNNING":
@@ -130,7 +130,8 @@ class MlflowStore:
             self._client.log_batch(run_id, tags=chunk)
 
     def end(self, run_id: str, *, status: str, time: float) -> None:
-        """Close the run."""
+        """Close the run, and remove what a lost answer has left beside it."""
+        self._remove_doubles(run_id)
         self._client.set_terminated(run_id, status, end_time=round(time * 1000))
 
     def log_model(
@@ -203,14 +204,9 @@ class MlflowStore:
 
     def _find_or_create(self, start: Mapping[str, Any], *, time: float) -> Run:
         experiment_id = self._experiment(str(start["experiment"]), start.get("artifact_root"))
-        found = self._client.search_runs(
-            [experiment_id],
-            f"tags.`{SPOOL_TAG}` = '{self._spool_id}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-            max_results=1,
-        )
-        if found:
-            return self._client.get_run(found[0].info.run_id)
+        if found := self._runs(experiment_id):
+            first: Run = self._client.get_run(found[0])
+            return first
         tags = {
             SPOOL_TAG: self._spool_id,
             "mlflow.user": getpass.getuser(),
@@ -218,9 +214,10 @@ class MlflowStore:
             "mlflow.source.type": "LOCAL",
         }
         name = text_for(str(start["run_name"]), MAX_TAG_VALUE)
-        return self._client.create_run(
+        made: Run = self._client.create_run(
             experiment_id, start_time=round(time * 1000), tags=tags, run_name=name
         )
+        return made
 
     def _experiment(self, name: str, artifact_root: str | None) -> str:
         """The id of the experiment, created unless it is there."""
@@ -269,6 +266,22 @@ class MlflowStore:
 
     def _find_model(self, run: Run, seq: int) -> LoggedModel | None:
         """The model that an earlier delivery of this event began, if it did."""
+        return next(iter(self._models(run).get(str(seq), [])), None)
+
+    def _runs(self, experiment_id: str) -> list[str]:
+        """The runs of this spool, the first one that was made first."""
+        found = self._client.search_runs(
+            [experiment_id],
+            f"tags.`{SPOOL_TAG}` = '{self._spool_id}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            max_results=50,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )
+        return [run.info.run_id for run in found]
+
+    def _models(self, run: Run) -> dict[str, list[LoggedModel]]:
+        """The models of a run by the event they came with; one that is ready comes first."""
+        found: dict[str, list[LoggedModel]] = {}
         token = None
         while True:
             page = self._client.search_logged_models(
@@ -278,30 +291,32 @@ class MlflowStore:
                 page_token=token,
             )
             for model in page:
-                mine = model.tags.get(SEQ_TAG) == str(seq) and str(model.status) != "FAILED"
-                if mine:
-                    return model
+                if SEQ_TAG in model.tags and str(model.status) != "FAILED":
+                    found.setdefault(model.tags[SEQ_TAG], []).append(model)
             token = page.token
             if not token:
-                return None
+                break
+        for models in found.values():
+            models.sort(key=lambda m: (str(m.status) != "READY", m.creation_timestamp, m.model_id))
+        return found
+
+    def _remove_doubles(self, run_id: str) -> None:
+        """Remove runs and models that were made twice.
+
+        A server may do what it was asked for long after nobody waits for the answer any more; by
+        then it was asked again.
+        """
+        run = self._client.get_run(run_id)
+        for double in self._runs(run.info.experiment_id):
+            if double != run_id:
+                self._client.delete_run(double)
+        for models in self._models(run).values():
+            for model in models[1:]:
+                self._client.delete_logged_model(model.model_id)
 
 
-def _make_database(path: Path) -> None:
-    """Make MLflow's tables in a new SQLite file, and only then put it in place.
-
-    MLflow makes them in 60 migrations, about a second. Two processes that begin at once, or one
-    that is killed meanwhile, leave a file that no version of MLflow opens again.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.exists() and path.stat().st_size:
-            return
-        beside = path.with_name(path.name + ".new")
-        for rubbish in path.parent.glob(f"{glob.escape(beside.name)}*"):
-            rubbish.unlink()
-        mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{beside}")
-        os.replace(beside, path)
+def _make_tables(path: Path) -> object:
+    return mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{path}")
 
 
 def _save_model(
@@ -322,23 +337,11 @@ def _save_model(
         artifacts={"experiment": str(experiment_file), "checkpoint": str(checkpoint)},
         signature=infer_signature(input_example, output_example),
         input_example=input_example,
-        pip_requirements=_requirements(code),
+        pip_requirements=model_requirements(code),
         code_paths=[str(path) for path in copy_user_code(code, code_folder)] or None,
         model_config={"dtype": str(input_example.dtype), "packages": list(code.packages)},
     )
     return code
-
-
-def _requirements(code: UserCode) -> list[str]:
-    """What a served model needs, at the versions it was trained with, without local builds."""
-    pinned = [f"mlflow=={mlflow.__version__}"]
-    for name in _REQUIRED:
-        try:
-            version = importlib.metadata.version(name).partition("+")[0]
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        pinned.append(f"{name}=={version}")
-    return [*pinned, *(r for r in code.requirements if r not in pinned)]
 
 
 def _dataset_input(dataset: Mapping[str, Any]) -> DatasetInput:
@@ -370,38 +373,16 @@ class LearnerModel(PythonModel):
     """A learner as MLflow serves it: class probabilities, or numbers for regression."""
 
     def load_context(self, context: Any) -> None:
-        """Build the learner from the configuration and checkpoint that were logged.
-
-        The code of user packages was logged with the model and is trusted as much as the model:
-        they join the allow-list while the learner is built.
-        """
-        from querist.learners.restore import restore_learner
-
+        """Build the learner from the configuration and checkpoint that were logged."""
         config = context.model_config or {}
-        self._dtype = np.dtype(config.get("dtype", "float32"))
-        before = os.environ.get(ALLOWED_PACKAGES_VARIABLE)
-        packages = sorted(allowed_packages() | set(config.get("packages", ())))
-        os.environ[ALLOWED_PACKAGES_VARIABLE] = ",".join(packages)
-        try:
-            self._learner = restore_learner(
-                Path(context.artifacts["experiment"]), Path(context.artifacts["checkpoint"])
-            )
-        finally:
-            if before is None:
-                del os.environ[ALLOWED_PACKAGES_VARIABLE]
-            else:
-                os.environ[ALLOWED_PACKAGES_VARIABLE] = before
+        self._learner = ServedLearner(
+            Path(context.artifacts["experiment"]),
+            Path(context.artifacts["checkpoint"]),
+            dtype=config.get("dtype", "float32"),
+            packages=config.get("packages", ()),
+        )
 
     # MLflow guesses a signature from this hint, unless it is exactly this; frames and tensors do.
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:
         """Class probabilities `(n, c)`, or numbers, for features as array, tensor or frame."""
-        import torch
-
-        from querist.values import Task
-
-        if isinstance(model_input, torch.Tensor):
-            model_input = model_input.detach().cpu().numpy()
-        features = torch.from_numpy(np.array(model_input, dtype=self._dtype))
-        if self._learner.task is Task.CLASSIFICATION:
-            return self._learner.predict_proba(features).double().numpy()
-        return self._learner.predict(features).double().numpy()
+        return self._learner.predict(model_input)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from querist.storage.store import store
 
 PROGRESS_FILE = "tracking.state.json"
 LOCK_FILE = "tracking.lock"
@@ -58,11 +59,10 @@ def read_progress(folder: Path) -> Progress:
 def write_progress(folder: Path, progress: Progress) -> None:
     """Replace the file as a whole: a reader sees the old one or the new one."""
     beside = folder / (PROGRESS_FILE + ".new")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(asdict(progress), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, folder / PROGRESS_FILE)
+    with store().open(beside) as file:
+        store().write(file, json.dumps(asdict(progress)).encode())
+        store().sync(file)
+    store().replace(beside, folder / PROGRESS_FILE)
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def delivery_lock(folder: Path) -> Iterator[bool]:
 
     The kernel drops the lock when its holder dies, however it dies.
     """
-    with (folder / LOCK_FILE).open("a") as file:
+    with store().open(folder / LOCK_FILE, "ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

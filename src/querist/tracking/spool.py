@@ -1,23 +1,28 @@
 """What a run leaves for the tracker: one JSON object a line, in order, in `tracking.jsonl`.
 
-The run appends and never waits for anybody; the deliverer reads behind it. Each line is flushed to
+The run appends and never waits for anybody; the deliverer reads behind it. Each line is handed to
 the operating system, so it outlives the run's process; the deliverer syncs the file to disk before
-it notes how far it got, so that a power cut cannot make it skip events.
+it notes how far it got, so that a power cut cannot make it skip events. What a power cut takes from
+the end of the file is said again by the run when it is resumed: an event that has a key of its own
+(`once`) is there once, however often it is said.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from querist.errors import StorageError
+from querist.storage.store import store
 
 SPOOL_FILE = "tracking.jsonl"
 _ENVELOPE = ("seq", "time", "kind")
@@ -29,15 +34,17 @@ class Event:
 
     Attributes:
         seq: 1, 2, 3, ... in the order they were written.
-        time: when it was written, seconds since 1970.
+        time: when it happened, seconds since 1970.
         kind: `start`, `metrics`, `artifact`, `model`, `tags` or `end`.
         payload: what else the line says.
+        once: what no other event of the spool is called; None for an event without a name.
     """
 
     seq: int
     time: float
     kind: str
     payload: Mapping[str, Any]
+    once: str | None = None
 
 
 class UndeliverableError(Exception):
@@ -45,22 +52,30 @@ class UndeliverableError(Exception):
 
 
 class TrackingSpool:
-    """The spool in a run's folder. One process writes at a time; threads may share it."""
+    """The spool in a run's folder. Several threads, and several processes, may append."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._path = folder / SPOOL_FILE
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
-        self._seq = 0
+        self._forget()
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         return self._folder
 
-    def append(self, kind: str, **payload: Any) -> None:
+    def append(
+        self, kind: str, *, once: str | None = None, at: float | None = None, **payload: Any
+    ) -> None:
         """Write one event. What JSON does not know is written as text.
+
+        Args:
+            kind: what sort of event.
+            once: its name; an event with the same name that is there already stays the only one.
+            at: when it happened, seconds since 1970. Default: now.
+            **payload: what there is to say.
 
         Raises:
             StorageError: the disk refused; the spool is as it was.
@@ -68,20 +83,44 @@ class TrackingSpool:
         taken = sorted(set(payload) & set(_ENVELOPE))
         if taken:
             raise ValueError(f"an event's payload may not use the key {taken[0]!r}: rename it")
-        with self._lock:
-            file = self._open()
-            event = {"seq": self._seq + 1, "time": time.time(), "kind": kind, **payload}
-            line = json.dumps(event, default=_plain).encode() + b"\n"
-            end = file.tell()
+        with self._writing() as file:
+            if once is not None and once in self._names:
+                return
+            event = {"seq": self._seq + 1, "time": time.time() if at is None else at, "kind": kind}
+            if once is not None:
+                event["once"] = once
+            line = json.dumps({**event, **payload}, default=_plain).encode() + b"\n"
             try:
-                _write_whole(file, line)
-            except OSError as error:
-                file.truncate(end)
-                file.seek(end)
-                raise StorageError(
-                    f"{self._path} cannot be written, {error.strerror}: make room and resume"
-                ) from error
-            self._seq += 1
+                store().write(file, line)
+            except OSError:
+                store().truncate(file, self._end)
+                raise
+            self._take(line)
+
+    def has(self, once: str) -> bool:
+        """Whether an event of this name is there."""
+        if not self._path.exists():
+            return False
+        with self._writing():
+            return once in self._names
+
+    @property
+    def status(self) -> str | None:
+        """How the tracker sees the run: RUNNING, or as the last end says; None before its start."""
+        if not self._path.exists():
+            return None
+        with self._writing():
+            return self._status
+
+    def sync(self) -> None:
+        """Have every event on the disk.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._writing() as file:
+            store().sync(file)
+            store().sync_folder(self._folder)
 
     def events(self, after_seq: int = 0) -> list[Event]:
         """All whole events behind `after_seq`. Reading never changes the file."""
@@ -90,26 +129,74 @@ class TrackingSpool:
     def close(self) -> None:
         """Close the file; another `append` opens it again."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _forget(self) -> None:
+        self._end = 0
+        self._seq = 0
+        self._status: str | None = None
+        self._names: set[str] = set()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[BinaryIO]:
+        """The file, behind its last whole event, for nobody else meanwhile."""
+        with self._lock:
+            try:
+                store().make_folder(self._folder)
+                file = self._open()
+                fcntl.flock(file, fcntl.LOCK_EX)
+                try:
+                    self._catch_up(file)
+                    if os.fstat(file.fileno()).st_size > self._end:
+                        store().truncate(file, self._end)  # half a line that a crash left
+                    yield file
+                finally:
+                    fcntl.flock(file, fcntl.LOCK_UN)
+            except OSError as error:
+                # Whatever is half written now is cut off when the file is opened again.
+                self._close()
+                raise StorageError(
+                    f"{self._path} cannot be written, {error.strerror or error}: make room or give "
+                    "access, then resume; everything before is stored"
+                ) from error
 
     def _open(self) -> BinaryIO:
-        """The file, open behind its last whole event; what a crash left behind that is cut off."""
         if self._file is None:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-                file = os.fdopen(descriptor, "r+b", buffering=0)
-            except OSError as error:
-                raise StorageError(
-                    f"{self._path} cannot be opened, {error.strerror}: check the run's folder"
-                ) from error
-            end, self._seq = _last_event(file.read())
-            file.truncate(end)
-            file.seek(end)
-            self._file = file
+            self._file = store().open(self._path, "a+b")
         return self._file
+
+    def _catch_up(self, file: BinaryIO) -> None:
+        """Take in the whole lines behind the last one known: another process may have written."""
+        size = os.fstat(file.fileno()).st_size
+        if size < self._end:
+            self._forget()
+        if size > self._end:
+            file.seek(self._end)
+            self._take(file.read())
+
+    def _take(self, content: bytes) -> None:
+        """Note the whole lines in `content`.
+
+        A whole line that is no event stays in the file: a reader may be past it already.
+        """
+        whole = content.rfind(b"\n") + 1
+        for line in content[:whole].splitlines():
+            event = _parse(line)
+            if event is None:
+                continue
+            self._seq = max(self._seq, event.seq)
+            if event.once is not None:
+                self._names.add(event.once)
+            if event.kind == "start":
+                self._status = "RUNNING"
+            elif event.kind == "end":
+                self._status = str(event.payload.get("status"))
+        self._end += whole
 
 
 class SpoolReader:
@@ -124,6 +211,7 @@ class SpoolReader:
         self._offset = 0
         self._seq = 0
         self.damaged = 0
+        self._named = False
 
     def read(self) -> list[Event]:
         """The events since the last call; a line that is not whole yet is left for the next."""
@@ -149,11 +237,11 @@ class SpoolReader:
 
     def sync(self) -> None:
         """Have what was read on disk: nothing that was delivered may be missing after a crash."""
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with store().open(self._path, "rb") as file:
+            store().sync(file)
+        if not self._named:
+            store().sync_folder(self._path.parent)
+            self._named = True
 
 
 def spool_id(folder: Path) -> str | None:
@@ -170,30 +258,12 @@ def spool_id(folder: Path) -> str | None:
     return hashlib.sha256(line).hexdigest()[:32] if line.endswith(b"\n") else None
 
 
-def _write_whole(file: BinaryIO, line: bytes) -> None:
-    left = memoryview(line)
-    while left:
-        left = left[file.write(left) :]
-
-
-def _last_event(content: bytes) -> tuple[int, int]:
-    """Where the last whole line ends, and the seq of the last event up to there.
-
-    A whole line that is no event stays: a reader may be past it already.
-    """
-    end = content.rfind(b"\n") + 1
-    for line in reversed(content[:end].splitlines()):
-        event = _parse(line)
-        if event is not None:
-            return end, event.seq
-    return end, 0
-
-
 def _parse(line: bytes) -> Event | None:
     try:
         content = json.loads(line)
         seq, at, kind = (content.pop(key) for key in _ENVELOPE)
-        return Event(seq=int(seq), time=float(at), kind=str(kind), payload=content)
+        once = content.pop("once", None)
+        return Event(seq=int(seq), time=float(at), kind=str(kind), payload=content, once=once)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -1,0 +1,140 @@
+"""What durability costs: two moons with fsync and hashing, and without, in turn.
+
+Both runs live in this process and take their iterations alternately, so that noise hits both alike.
+Each pass gives the difference per iteration; the exit code is 1 when the must is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, BinaryIO
+from unittest.mock import patch
+
+import torch
+from moons_functions import EXPERIMENT, PHASES, overrides
+from rich.console import Console
+from sqlalchemy import event
+
+from querist.config.load import apply_overrides, build_experiment, read_yaml
+from querist.ledger import database
+from querist.phases import commit_iteration, decide, pending_phases
+from querist.runs import Run, close_run, create_run
+from querist.storage.store import Store, stored_by
+
+MUST_MS = 5.0
+out = Console(highlight=False)
+
+
+class Forgetful(Store):
+    """A store that leaves it to the operating system when something reaches the disk."""
+
+    def sync(self, file: BinaryIO) -> None:
+        pass
+
+    def sync_folder(self, folder: Path) -> None:
+        pass
+
+
+def _careless(where: Path | str) -> Any:
+    engine = _connect(where)
+
+    @event.listens_for(engine, "connect")
+    def _off(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    return engine
+
+
+_connect = database.connect
+
+
+@contextmanager
+def careless() -> Iterator[None]:
+    """Inside, nothing is synced and nothing is hashed."""
+    with (
+        stored_by(Forgetful()),
+        patch("querist.ledger.database.connect", _careless),
+        patch("querist.storage.atomic.sha256", lambda content: ""),
+        patch("querist.runs.checkpoints.sha256", lambda content: ""),
+        patch("querist.ledger.iterations._digest", lambda c, query: ""),
+    ):
+        yield
+
+
+@contextmanager
+def careful() -> Iterator[None]:
+    """Inside, everything is as it always is."""
+    yield
+
+
+def run_of(root: Path, iterations: int) -> Run:
+    changes = [*overrides(root, iterations), "tracking.enabled=false"]
+    content = apply_overrides(read_yaml(EXPERIMENT), changes)
+    return create_run(build_experiment(content, str(EXPERIMENT)))
+
+
+def iterate(run: Run, iteration: int) -> float:
+    """One iteration; returns its seconds."""
+    started = time.perf_counter()
+    for phase in pending_phases(run, iteration):
+        PHASES[phase](run, iteration)
+    commit_iteration(run, iteration)
+    decide(run, iteration)
+    return time.perf_counter() - started
+
+
+def one_pass(root: Path, iterations: int) -> tuple[list[float], list[float]]:
+    """Seconds per iteration of the careful run, and of the careless one."""
+    modes = {"careful": careful, "careless": careless}
+    runs: dict[str, Run] = {}
+    for name, mode in modes.items():
+        with mode():
+            runs[name] = run_of(root / name, iterations)
+    seconds: dict[str, list[float]] = {name: [] for name in modes}
+    for iteration in range(iterations):
+        order = list(modes) if iteration % 2 else list(reversed(modes))
+        for name in order:
+            with modes[name]():
+                seconds[name].append(iterate(runs[name], iteration))
+    for run in runs.values():
+        close_run(run.reference)
+    return seconds["careful"], seconds["careless"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--iterations", type=int, default=70)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the runs are written (default: /tmp)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.path.append(str(Path.cwd()))  # the experiment's model and data are there
+    differences = []
+    for repeat in range(options.repeats):
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            durable, fast = one_pass(Path(folder), options.iterations)
+        pairs = [1000 * (a - b) for a, b in zip(durable, fast, strict=True)]
+        mean = 1000 * (sum(durable) - sum(fast)) / len(pairs)
+        differences.append(mean)
+        out.print(
+            f"repeat {repeat + 1}: {1000 * median(durable):.1f} ms an iteration with fsync and "
+            f"hashing, {1000 * median(fast):.1f} without; difference {mean:.2f} ms on average, "
+            f"{median(pairs):.2f} in the median"
+        )
+    found = median(differences)
+    met = found <= MUST_MS
+    out.print(
+        f"durability costs {found:.2f} ms an iteration (must: {MUST_MS:g}) {'met' if met else 'MISSED'}"
+    )
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
