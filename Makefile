@@ -18,10 +18,10 @@ DEBIAN := postgresql strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare bench bench-durability test faults debian lint types contracts wheel-check check clean
+.PHONY: help moons compare bench bench-durability test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 moons: $(USER_READY) ## run active learning on the two moons
 	$(BIN)/querist run examples/two_moons/experiment.yaml $(ARGS)
@@ -40,6 +40,9 @@ test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytes
 
 faults: $(DEV_READY) ## the matrix of faults: CI size, or FAULTS=nightly; ARGS goes to pytest
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 $(ARGS)
+
+mutations: $(DEV_READY) ## break what durability rests on, and see that the tests notice
+	$(BIN)/python .ci/mutations.py $(ARGS)
 
 lint: $(DEV_READY) ## ruff
 	$(BIN)/ruff check .

@@ -8,22 +8,31 @@ from typing import Any
 
 from querist.errors import ConfigurationError, UnknownNameError
 
+LONGEST = 200
+MOST_WHOLE = 10**12
+MOST = 1e15
+"""Larger numbers are mistakes, and sums of them would not be finite."""
+
 
 def whole_number(option: str, value: Any, *, least: int) -> int:
-    """`value` as an int of at least `least`.
+    """`value` as an int of at least `least`, and at most `MOST_WHOLE`.
 
     Raises:
         ConfigurationError: it is something else (True and 3.0 are, too).
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(
-            f"{option} is a whole number of at least {least}, not {value!r}: set it to one"
+            f"{option} is a whole number of at least {least}, not {value!r:.80}: set it to one"
+        )
+    if value > MOST_WHOLE:
+        raise ConfigurationError(
+            f"{option} is a whole number of at most {MOST_WHOLE:,}, not a larger one: lower it"
         )
     return value
 
 
 def finite_number(option: str, value: Any, *, least: float | None = None) -> float:
-    """`value` as a finite float, of at least `least` where that is given.
+    """`value` as a finite float; where `least` is given from there to `MOST`.
 
     Raises:
         ConfigurationError: it is something else.
@@ -32,7 +41,11 @@ def finite_number(option: str, value: Any, *, least: float | None = None) -> flo
     if not number or not _fits_a_float(value) or (least is not None and value < least):
         bound = "" if least is None else f" of at least {least:g}"
         raise ConfigurationError(
-            f"{option} is a finite number{bound}, not {value!r}: set it to one"
+            f"{option} is a finite number{bound}, not {value!r:.80}: set it to one"
+        )
+    if least is not None and value > MOST:
+        raise ConfigurationError(
+            f"{option} is a number of at most {MOST:g}, not {value:g}: set it to one"
         )
     return float(value)
 
@@ -51,7 +64,11 @@ def text(option: str, value: Any) -> str:
         ConfigurationError: it is something else.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{option} is a name, not {value!r}: write one")
+        raise ConfigurationError(f"{option} is a name, not {value!r:.80}: write one")
+    if len(value) > LONGEST:
+        raise ConfigurationError(
+            f"{option} is a name of at most {LONGEST} characters, not {len(value):,}: shorten it"
+        )
     return value
 
 
@@ -62,7 +79,9 @@ def flag(option: str, value: Any) -> bool:
         ConfigurationError: it is something else.
     """
     if not isinstance(value, bool):
-        raise ConfigurationError(f"{option} is true or false, not {value!r}: set it to one of them")
+        raise ConfigurationError(
+            f"{option} is true or false, not {value!r:.80}: set it to one of them"
+        )
     return value
 
 
@@ -74,10 +93,10 @@ def one_of(option: str, value: Any, choices: Collection[str]) -> str:
     """
     if not isinstance(value, str):
         raise ConfigurationError(
-            f"{option} is one of {', '.join(choices)}, not {value!r}: choose one of them"
+            f"{option} is one of {', '.join(choices)}, not {value!r:.80}: choose one of them"
         )
     if value not in choices:
-        raise UnknownNameError(option, value, choices)
+        raise UnknownNameError(option, value[:LONGEST], choices)
     return value
 
 
@@ -89,7 +108,7 @@ def mapping(option: str, value: Any) -> Mapping[Any, Any]:
     """
     if not isinstance(value, Mapping) or not value:
         raise ConfigurationError(
-            f"{option} is a mapping with at least one entry, not {value!r}: "
+            f"{option} is a mapping with at least one entry, not {value!r:.80}: "
             "name what should change, or remove the component"
         )
     return value

@@ -201,13 +201,47 @@ def test_private_names_are_refused(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["examples.queue_style.moons:json.loads", "querist.registry:os.system",
-     "querist.registry:importlib.import_module", "querist.storage.atomic:shutil.rmtree",
-     "querist.runs.tracking:subprocess.run", "querist.registry:os.environ.clear"],
+    ["examples.queue_style.moons:json.loads", "querist.pools.check:hashlib.sha256",
+     "querist.training.optimizers:sys.exit", "querist.learners.sklearn_learner:zipfile.ZipFile",
+     "querist.learners.sklearn_learner:io.open", "querist.training.optimizers:sys.modules.clear"],
 )  # fmt: skip
 def test_other_packages_are_refused_when_reached_through_an_allowed_one(path: str) -> None:
-    with pytest.raises(ForbiddenImportError, match="which is not allowed"):
+    with pytest.raises(ForbiddenImportError, match="is not allowed|names no module"):
         import_object(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["querist.storage.atomic:write_file", "querist.deployments.embedded_server:EmbeddedServer",
+     "querist.registry:os.system", "querist.ledger:Ledger", "querist:registry.import_object",
+     "querist.poolsx:y"],
+)  # fmt: skip
+def test_of_querist_itself_only_what_components_are_made_of(path: str) -> None:
+    with pytest.raises(ForbiddenImportError, match="is not allowed"):
+        check_import_path(path)
+
+
+def test_the_operator_allows_a_part_of_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED_PACKAGES_VARIABLE, "wsgiref.util")
+    assert import_object("wsgiref.util:is_hop_by_hop")("upgrade")
+    for path in ("wsgiref.simple_server:make_server", "wsgiref:util", "wsgiref.utility:x"):
+        with pytest.raises(ForbiddenImportError, match="is not allowed"):
+            import_object(path)
+    with pytest.raises(ForbiddenImportError, match="importing from 'posixpath' is not allowed"):
+        import_object("wsgiref.util:posixpath.join")
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("k"), AttributeError("a"), MemoryError(), OSError(2, "x")]
+)
+def test_whatever_an_option_causes_is_a_refusal(empty: Any, error: Exception) -> None:
+    def broken() -> None:
+        raise error
+
+    register("query", "broken")(broken)
+    with pytest.raises(ConfigurationError, match=type(error).__name__) as refused:
+        build("query", "broken", {})
+    assert refused.value.__cause__ is error
 
 
 @pytest.mark.parametrize(
@@ -272,7 +306,7 @@ def test_a_module_that_fails_while_it_is_imported(
 
 def test_what_is_not_callable() -> None:
     with pytest.raises(ConfigurationError, match="not callable"):
-        find("pool", "querist.registry:KINDS")
+        find("pool", "querist.pools.check:CHUNK")
 
 
 def test_a_refused_path_imports_nothing() -> None:

@@ -59,7 +59,7 @@ class UnknownNameError(ConfigurationError, LookupError):
             if near
             else f"known are: {', '.join(names) or 'none'}"
         )
-        super().__init__(f"there is no {what} named {name!r}: {hint}")
+        super().__init__(f"there is no {what} named {name[:200]!r}: {hint}")
 
 
 class ForbiddenImportError(ConfigurationError):

@@ -2,7 +2,9 @@
 
 A configuration names a component, `{name: margin, options: {...}}`; nothing outside the registry is
 imported unless its package is on the operator's allow-list (`QUERIST_ALLOWED_PACKAGES`, comma
-separated), because a configuration may have been typed into a web form.
+separated), because a configuration may have been typed into a web form. An entry is a package or a
+part of one (`mine.models`). Of Querist itself only the parts that components are made of are on it:
+others start processes, write files and connect to databases.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any, TypeVar
 
 from querist.errors import (
@@ -37,7 +40,18 @@ KINDS = (
     "schedule",
     "gate",
 )
-ALLOWED_BY_DEFAULT = frozenset({"querist", "examples"})
+ALLOWED_BY_DEFAULT = frozenset(
+    {
+        "examples",
+        "querist.learners",
+        "querist.pools",
+        "querist.queues",
+        "querist.randomness",
+        "querist.strategies",
+        "querist.testing",
+        "querist.training",
+    }
+)
 ALLOWED_PACKAGES_VARIABLE = "QUERIST_ALLOWED_PACKAGES"
 
 _BUILT_IN_MODULES = (
@@ -48,6 +62,9 @@ _BUILT_IN_MODULES = (
     "querist.strategies",
 )
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+_SHOWN = 200
+"""Characters of a name that a message shows."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,7 +158,7 @@ def _load_entry_points(kind: str) -> None:
         except Exception as error:
             raise ConfigurationError(
                 f"the plug-in {point.name!r} ({point.value}) cannot be imported, "
-                f"{_in_words(error)}: repair it, or uninstall its package"
+                f"{_in_words(error)[:500]}: repair it, or uninstall its package"
             ) from error
         _components[kind][point.name] = Registered(kind, point.name, found)
 
@@ -161,9 +178,19 @@ def components(kind: str | None = None) -> list[Registered]:
 
 
 def allowed_packages() -> frozenset[str]:
-    """Top-level packages that an import path may start with."""
+    """Packages, or parts of packages, that an import path may lead to."""
     extra = os.environ.get(ALLOWED_PACKAGES_VARIABLE, "")
     return ALLOWED_BY_DEFAULT | {p.strip() for p in extra.split(",") if p.strip()}
+
+
+def _check_allowed(path: str, module: str) -> None:
+    """Refuse a module that is neither on the allow-list nor below an entry of it."""
+    if any(module == p or module.startswith(f"{p}.") for p in allowed_packages()):
+        return
+    raise ForbiddenImportError(
+        f"importing from {module!r} is not allowed ({path!r}): the operator can allow it by "
+        f"setting {ALLOWED_PACKAGES_VARIABLE}={module.partition('.')[0]} where Querist runs"
+    )
 
 
 def is_import_path(name: str) -> bool:
@@ -178,19 +205,15 @@ def check_import_path(path: str) -> None:
         ConfigurationError: it is not of the form `package.module:attribute`.
         ForbiddenImportError: its package is not on the allow-list.
     """
-    if not _IMPORT_PATH.fullmatch(path):
+    if len(path) > _SHOWN or not _IMPORT_PATH.fullmatch(path):
         raise ConfigurationError(
-            f"an import path has the form 'package.module:attribute', not {path[:200]!r}"
+            f"an import path has the form 'package.module:attribute' and at most {_SHOWN} "
+            f"characters, unlike {path[:_SHOWN]!r}: correct it"
         )
     attributes = path.partition(":")[2].split(".")
     if any(part.startswith("_") for part in [*path.partition(":")[0].split("."), *attributes]):
         raise ForbiddenImportError(f"an import path may not reach private names: {path!r}")
-    package = path.partition(":")[0].partition(".")[0]
-    if package not in allowed_packages():
-        raise ForbiddenImportError(
-            f"importing from {package!r} is not allowed ({path!r}): the operator can allow it by "
-            f"setting {ALLOWED_PACKAGES_VARIABLE}={package} where Querist runs"
-        )
+    _check_allowed(path, path.partition(":")[0])
 
 
 def import_object(path: str) -> Any:
@@ -205,24 +228,35 @@ def import_object(path: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{path!r} cannot be imported, {error}: run from the folder that holds "
-            f"{module_name.partition('.')[0]!r}, or install it"
+            f"{path!r} cannot be imported, {_in_words(error)[:500]}: run from the folder that "
+            f"holds {module_name.partition('.')[0]!r}, or install it"
         ) from error
     except Exception as error:
         raise ConfigurationError(
-            f"{path!r} cannot be imported, {_in_words(error)}: repair {module_name!r}"
+            f"{path!r} cannot be imported, {_in_words(error)[:500]}: repair {module_name!r}"
         ) from error
     for attribute in attributes.split("."):
+        if isinstance(found, ModuleType):  # reached through another one, as `data:torch.load` is
+            _check_allowed(path, found.__name__)
         if not hasattr(found, attribute):
-            raise UnknownNameError(f"attribute of {module_name}", attribute, vars(found))
+            raise UnknownNameError(f"attribute of {module_name}", attribute[:_SHOWN], dir(found))
         found = getattr(found, attribute)
-    defined_in = getattr(found, "__module__", module_name).partition(".")[0]
-    if defined_in not in allowed_packages():
-        raise ForbiddenImportError(
-            f"{path!r} leads to {defined_in!r}, which is not allowed: the operator can allow it by "
-            f"setting {ALLOWED_PACKAGES_VARIABLE}={defined_in}"
-        )
+    _check_origin(path, found, module_name)
     return found
+
+
+def _check_origin(path: str, found: Any, module_name: str) -> None:
+    """Refuse what an allowed module only happens to hold: a function of another package."""
+    if isinstance(found, ModuleType):
+        _check_allowed(path, found.__name__)
+        return
+    defined_in = getattr(found, "__module__", module_name)
+    if not isinstance(defined_in, str):
+        raise ForbiddenImportError(
+            f"an import path leads to a class or function of its package, unlike {path!r}, a "
+            f"{type(found).__name__} that names no module: wrap it in a function"
+        )
+    _check_allowed(path, defined_in)
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
@@ -236,11 +270,13 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     if is_import_path(name):
         found = import_object(name)
         if not callable(found):
-            raise ConfigurationError(f"{name!r} is not callable: name a class or a function")
+            raise ConfigurationError(
+                f"{name[:_SHOWN]!r} is not callable: name a class or a function"
+            )
         return found  # type: ignore[no-any-return]
     _discover()
     if name not in _components[kind]:
-        raise UnknownNameError(f"{kind} component", name, _components[kind])
+        raise UnknownNameError(f"{kind} component", name[:_SHOWN], _components[kind])
     return _components[kind][name].factory
 
 
@@ -259,7 +295,9 @@ def check_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for option in options:
             if option not in signature.parameters:
-                raise UnknownNameError(f"option of {kind} {name!r}", option, signature.parameters)
+                raise UnknownNameError(
+                    f"option of {kind} {name!r}", option[:_SHOWN], signature.parameters
+                )
     for p in parameters:
         required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         if required and p.name not in options:
@@ -279,6 +317,7 @@ def build(kind: str, name: str, options: Mapping[str, Any]) -> Any:
         return find(kind, name)(**options)
     except QueristError:
         raise
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch: the last one
-        reason = " ".join(str(error).split())[:500]
+    except Exception as error:  # whatever a value out of place causes: the cause says more
+        known = isinstance(error, TypeError | ValueError | OverflowError | RuntimeError)
+        reason = " ".join(str(error).split())[:500] if known else _in_words(error)[:500]
         raise ConfigurationError(f"{kind} {name!r} refused its options: {reason}") from error

@@ -24,7 +24,7 @@ def build_criteria(owner: str, criteria: Sequence[str | Mapping[str, Any]]) -> l
     """
     if isinstance(criteria, str | Mapping) or not isinstance(criteria, Sequence) or not criteria:
         raise ConfigurationError(
-            f"criteria of {owner} is a list of at least one stop criterion, not {criteria!r}: "
+            f"criteria of {owner} is a list of at least one stop criterion, not {criteria!r:.80}: "
             "write [{name: max_iterations, options: {n: 10}}, ...]"
         )
     return [_build_one(owner, criterion) for criterion in criteria]
@@ -35,7 +35,7 @@ def _build_one(owner: str, criterion: str | Mapping[str, Any]) -> StopCriterion:
         criterion = {"name": criterion}
     if not isinstance(criterion, Mapping) or not isinstance(criterion.get("name"), str):
         raise ConfigurationError(
-            f"each of the criteria of {owner} has a name, unlike {criterion!r}: "
+            f"each of the criteria of {owner} has a name, unlike {criterion!r:.80}: "
             "write {name: ..., options: {...}}"
         )
     for key in criterion:
@@ -44,7 +44,7 @@ def _build_one(owner: str, criterion: str | Mapping[str, Any]) -> StopCriterion:
     options = criterion.get("options", {})
     if not isinstance(options, Mapping):
         raise ConfigurationError(
-            f"options of {criterion['name']!r} in {owner} is a mapping, not {options!r}: "
+            f"options of {criterion['name']!r} in {owner} is a mapping, not {options!r:.80}: "
             "write options: {...}"
         )
     built: StopCriterion = build("stop", criterion["name"], options)

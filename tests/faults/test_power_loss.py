@@ -177,7 +177,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]  # fmt: skip
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HERE), str(REPOSITORY)]),
+        "PYTHONPATH": os.pathsep.join(map(str, (HERE, REPOSITORY, REPOSITORY / "src"))),
         "QUERIST_ALLOWED_PACKAGES": "interrupted,examples",
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)

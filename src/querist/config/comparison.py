@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.group import Group
+from querist.config.limits import check_limits, shown
 from querist.config.load import build_experiment, merge, read_yaml
 from querist.directions import direction_of
 from querist.errors import ConfigurationError
@@ -27,13 +28,13 @@ class Comparison(Group):
     base: Experiment
     """The experiment that every variant changes. In a file: the path of its YAML, from there."""
 
-    seeds: tuple[int, ...] = Field(min_length=1, max_length=1000)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(min_length=1, max_length=1000)
     """Every variant runs once per seed."""
 
     variants: dict[str, dict[str, JsonValue]] = Field(min_length=1, max_length=100)
     """By name: what to merge over the base experiment; `{}` is the base as it is."""
 
-    metric: str = "f1"
+    metric: str = Field(default="f1", min_length=1, max_length=200)
     """The metric that is compared."""
 
     baseline: str | None = None
@@ -51,6 +52,12 @@ class Comparison(Group):
                     f"{name!r}"
                 )
         return variants
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:
+        check_limits(value)
+        return value
 
     @model_validator(mode="after")
     def _variants_are_experiments(self) -> Self:
@@ -115,18 +122,19 @@ def build_comparison(content: Mapping[str, Any], source: Path) -> Comparison:
 
     from querist.config.load import explain
 
+    check_limits(content)
     unknown = set(content) - {"comparison"}
     inner = content["comparison"]
     if unknown or not isinstance(inner, dict):
         raise ConfigurationError(
             f"{source}: a comparison has one key, `comparison`, with everything under it, not "
-            f"{', '.join(sorted(unknown)) or inner!r} beside it"
+            f"{shown(', '.join(sorted(map(str, unknown))) or inner)} beside it"
         )
     base = inner.get("base")
     if isinstance(base, str):
         base = read_yaml(source.parent / base)
     if not isinstance(base, dict):
-        raise ConfigurationError(f"{source}: base is the path of an experiment, not {base!r}")
+        raise ConfigurationError(f"{source}: base is the path of an experiment, not {shown(base)}")
     experiment = build_experiment(base, f"{source}: base")
     try:
         return Comparison.model_validate({**inner, "base": experiment})

@@ -38,7 +38,7 @@ class InitialConfig(Group):
     share: float | None = Field(default=None, gt=0.0, le=1.0)
     """Share of the samples that are not held back, drawn at random."""
 
-    count: int | None = Field(default=None, ge=1)
+    count: int | None = Field(default=None, ge=1, le=10**9)
     """Number of samples, drawn at random."""
 
     indices: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] | None = Field(

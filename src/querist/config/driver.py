@@ -28,6 +28,31 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
+LONGEST_PART = 255
+LONGEST_PATH = 3000
+"""Bytes that file systems take, less what a run's own files need."""
+
+
+def check_folder(folder: Path) -> Path:
+    """A folder's path that every file system and every configuration file can hold.
+
+    Raises:
+        ValueError: it is too long, has control characters, or is not UTF-8.
+    """
+    try:
+        longest = max((len(part.encode()) for part in folder.parts), default=0)
+        fits = longest <= LONGEST_PART and len(str(folder).encode()) <= LONGEST_PATH
+    except UnicodeEncodeError:
+        fits = False
+    if not fits or any(ord(c) < 32 or ord(c) == 127 for c in str(folder)):
+        raise ValueError(
+            f"a folder's path is UTF-8 without control characters, with at most {LONGEST_PART} "
+            f"bytes between slashes and {LONGEST_PATH:,} in all, unlike {str(folder)[:80]!r}: "
+            "choose another"
+        )
+    return folder
+
+
 RunId = Annotated[str, AfterValidator(check_run_id)]
 
 
@@ -40,7 +65,7 @@ class DriverConfig(Group):
     checkpoint_interval: int = Field(default=1, ge=0, le=10**6)
     """Keep the checkpoint of every so many iterations; 0 keeps only the one that resume needs."""
 
-    root_log_dir: Path = Path("active_learning_logs")
+    root_log_dir: Annotated[Path, AfterValidator(check_folder)] = Path("active_learning_logs")
     """Folder that holds the run folders."""
 
     run_id: RunId | None = None

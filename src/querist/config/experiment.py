@@ -10,6 +10,7 @@ from querist.config.component import Component
 from querist.config.data import DataConfig
 from querist.config.driver import DriverConfig
 from querist.config.group import Group
+from querist.config.limits import MAX_COMPONENTS, check_limits
 from querist.config.strategies import ScheduleConfig, StrategiesConfig
 from querist.config.tracking import TrackingConfig
 from querist.config.training import TrainingConfig
@@ -36,10 +37,10 @@ class Experiment(Group):
     strategies: StrategiesConfig
     """How samples are chosen, who labels them, and what is measured."""
 
-    stop: tuple[Component, ...] = ()
+    stop: tuple[Component, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     """Stop criteria; the first that is met ends the run. For "all of several": `all_of`."""
 
-    schedules: tuple[ScheduleConfig, ...] = ()
+    schedules: tuple[ScheduleConfig, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     """Settings that change from iteration to iteration."""
 
     gate: Component | None = None
@@ -63,6 +64,12 @@ class Experiment(Group):
             if (v := value.get(k)) is not None and not isinstance(v, list | tuple)
         }
         return {**value, **lists}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:  # the last one that is defined is the first that runs
+        check_limits(value)
+        return value
 
     @model_validator(mode="after")
     def _relations(self) -> Self:

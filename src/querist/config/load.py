@@ -12,14 +12,20 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from querist.config.experiment import Experiment
+from querist.config.limits import MAX_BYTES, MAX_KEY, check_counts, check_limits, shown
 from querist.errors import ConfigurationError, UnknownNameError
 
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 32
+# Ten times as fast where PyYAML was built with it, as its wheels are.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ONE_LINE = 10**9
+_LONGEST_NAME = 300
+_LONGEST_MESSAGE = 1000
+_LONGEST_NUMBER = 100
+_DIGITS = frozenset("0123456789:_+-.")
 _OTHER_LINE_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_SafeLoader):  # type: ignore[misc]
     """YAML with numbers as people write them (`1e-3`), and every key once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -31,7 +37,8 @@ class _Loader(yaml.SafeLoader):
                         f"the key {key.value!r} is there twice: remove one of them"
                     )
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,9 +55,11 @@ for _either in (_Loader, _Dumper):
 
 def dump_yaml(content: Any) -> str:
     """`content` as YAML that `read_yaml` reads back."""
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(
+        content, Dumper=_Dumper, sort_keys=False, width=_ONE_LINE, allow_unicode=True
+    )
     if _OTHER_LINE_BREAKS.search(text):  # written as they are they are read as a blank
-        text = yaml.dump(content, Dumper=_Dumper, sort_keys=False)
+        text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=_ONE_LINE)
     return text
 
 
@@ -60,43 +69,61 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: no such file, too large, too deep, not YAML, or not a mapping.
     """
+    name = _in_one_line(path)[-_LONGEST_NAME:]
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigurationError(
-            f"a configuration has at most {MAX_BYTES:,} bytes, {path} has {len(raw):,}"
-        )
-    try:
-        text = raw.decode()
-        _check_depth(text)
-        content = yaml.load(text, _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        if not path.is_file():
+            reason = "it is no file" if path.exists() else "there is no such file"
+            raise ConfigurationError(f"{name} cannot be read, {reason}: name a YAML file")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, ConfigurationError):
             raise
-        raise ConfigurationError(f"{path} is not valid YAML: {_in_one_line(error)}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"{name} cannot be read: {reason}") from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigurationError(
+            f"a configuration has at most {MAX_BYTES:,} bytes, {name} has more: make it smaller"
+        )
+    try:
+        content = _parse(raw.decode())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, ConfigurationError):
+            raise ConfigurationError(f"{name}: {error}") from None
+        raise ConfigurationError(f"{name} is not valid YAML: {_in_one_line(error)}") from error
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds no mapping: start with `name: ...`")
+        raise ConfigurationError(f"{name} holds no mapping: start with `name: ...`")
     return content
 
 
-def _check_depth(text: str) -> None:
-    """Refuse deep nesting and aliases before anything recursive sees them."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+def _parse(text: str) -> Any:
+    """What the YAML `text` says, with its limits checked before anything recursive sees it."""
+    depth = values = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             raise ConfigurationError("aliases are not supported in a configuration: write it out")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > MAX_DEPTH:
-                raise ConfigurationError(f"a configuration is at most {MAX_DEPTH} levels deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+            continue
+        elif not isinstance(event, yaml.ScalarEvent):
+            continue
+        elif (
+            event.implicit[0]
+            and len(event.value) > _LONGEST_NUMBER
+            and _DIGITS.issuperset(event.value)
+        ):  # with colons it is read in base 60, in quadratic time
+            raise ValueError(f"a number has at most {_LONGEST_NUMBER} digits")
+        values += 1
+        check_counts(values // 2, depth)  # about one key a value
+    content = yaml.load(text, _Loader)
+    check_limits(content)
+    return content
 
 
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _in_one_line(words: object) -> str:
+    return " ".join(str(words).split())
 
 
 def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -105,19 +132,19 @@ def apply_overrides(content: Mapping[str, Any], overrides: Sequence[str]) -> dic
     Raises:
         ConfigurationError: an override without `=`, or whose value is not YAML.
     """
+    check_limits(content)
     merged = copy.deepcopy(dict(content))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
-            raise ConfigurationError(f"an override has the form key=value, not {override!r}")
+            raise ConfigurationError(f"an override has the form key=value, not {shown(override)}")
         try:
-            _check_depth(text)
-            value = yaml.load(text, _Loader)
-        except (yaml.YAMLError, ValueError) as error:
+            value = _parse(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(
-                f"the value of {override!r} is not valid YAML: {_in_one_line(error)}"
+                f"the value of {shown(override)} is not valid YAML: {_in_one_line(error)}"
             ) from error
         _set(merged, key.strip().split("."), value, override)
     return merged
@@ -133,7 +160,9 @@ def _set(target: dict[str, Any], path: list[str], value: Any, override: str) -> 
         elif isinstance(present, str):  # a component's short form
             present = {"name": present}
         if not isinstance(present, dict | list):
-            raise ConfigurationError(f"{override!r} looks inside {step!r}, which is {present!r}")
+            raise ConfigurationError(
+                f"{shown(override)} looks inside {step!r}, which is {shown(present)}: name a group"
+            )
         here[key] = present
         here = present
     here[_key(here, path[-1], override)] = value
@@ -145,7 +174,7 @@ def _key(here: dict[str, Any] | list[Any], step: str, override: str) -> Any:
         return step
     if not step.isdecimal() or int(step) >= len(here):
         raise ConfigurationError(
-            f"{override!r} needs a position 0 to {len(here) - 1} where it says {step!r}"
+            f"{shown(override)} needs a position 0 to {len(here) - 1} where it says {shown(step)}"
         )
     return int(step)
 
@@ -179,15 +208,16 @@ def explain(error: ValidationError, model: type[BaseModel] = Experiment) -> str:
     errors = error.errors(include_url=False)
     # A misspelt key says more than the required one that is missing for it.
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    place = ".".join(str(part) for part in first["loc"])
+    steps = (str(part) for part in first["loc"])
+    place = ".".join(s if s.isprintable() else repr(s) for s in steps)[:MAX_KEY]
     cause = first.get("ctx", {}).get("error")
     if first["type"] == "extra_forbidden":
         known = _known_keys(model, first["loc"][:-1])
         message = str(UnknownNameError("key", str(first["loc"][-1]), known)).strip("'")
         return f"{place}: {message}" if len(first["loc"]) > 1 else message
-    message = str(cause) if cause is not None else first["msg"]
+    message = (str(cause) if cause is not None else first["msg"])[:_LONGEST_MESSAGE]
     given = (
-        "" if cause is not None or first["type"] == "missing" else f", not {first['input']!r:.80}"
+        "" if cause is not None or first["type"] == "missing" else f", not {shown(first['input'])}"
     )
     more = error.error_count() - 1
     rest = f" (and {more} more)" if more else ""

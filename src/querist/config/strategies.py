@@ -37,7 +37,8 @@ class StrategiesConfig(Group):
     """What is measured in every iteration, in this order."""
 
     queue: Component = Component(name="ledger")
-    """The hand-over between query and label: `ledger` (durable) or `memory` (throw-away runs)."""
+    """The hand-over between query and label: `ledger` or `memory`; requests are durable with
+    both."""
 
     chunk_size: int = Field(default=65536, ge=1, le=10**9)
     """Samples per prediction while the pool is scored."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from querist.config.group import Group
+from querist.tracking.address import check_address
 
 
 class TrackingConfig(Group):
@@ -19,8 +20,13 @@ class TrackingConfig(Group):
     experiment: str | None = Field(default=None, max_length=200)
     """MLflow experiment. Default: the experiment's name."""
 
-    log_models_every: int = Field(default=0, ge=0)
+    log_models_every: int = Field(default=0, ge=0, le=10**6)
     """Log the model every so many iterations as well; 0 = only the final one."""
 
     drain_seconds: float = Field(default=60.0, ge=0.0, le=86400.0)
     """How long a finished run waits for the tracker before it leaves the rest to `querist sync`."""
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None) -> str | None:
+        return None if value is None else check_address(value)

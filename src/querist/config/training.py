@@ -8,15 +8,18 @@ from pydantic import Field, field_validator, model_validator
 
 from querist.config.component import Component
 from querist.config.group import Group
+from querist.config.limits import shown
+
+_LARGEST_OPTION = 1e6
 
 
 class EarlyStopping(Group):
     """Stop training when the validation loss has stopped falling."""
 
-    patience: int = Field(default=5, ge=1)
+    patience: int = Field(default=5, ge=1, le=10**6)
     """Epochs without improvement before training stops."""
 
-    min_delta: float = Field(default=0.0, ge=0.0)
+    min_delta: float = Field(default=0.0, ge=0.0, le=1e6)
     """How much lower the loss must be to count as better."""
 
     restore_best: bool = True
@@ -67,7 +70,7 @@ class TrainingConfig(Group):
     early_stopping: EarlyStopping | None = None
     """Stop on the validation loss; needs `data.split.validation`. Default: train all epochs."""
 
-    checkpoint_epochs: int = Field(default=0, ge=0)
+    checkpoint_epochs: int = Field(default=0, ge=0, le=10**6)
     """Keep the state every so many epochs, so that a killed training goes on there. 0 = off."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
@@ -95,6 +98,12 @@ class TrainingConfig(Group):
         from querist.training.optimizers import check_optimizer, check_scheduler
 
         check_optimizer(self.optimizer.name, self.optimizer.options)
+        for name, value in self.optimizer.options.items():
+            if isinstance(value, int | float) and abs(value) > _LARGEST_OPTION:
+                raise ValueError(
+                    f"optimizer option {name} is at most {_LARGEST_OPTION:g}, not {shown(value)}: "
+                    "lower it"
+                )
         if self.scheduler is not None:
             check_scheduler(self.scheduler.name, self.scheduler.options)
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def new_figure(*, width: float = 7.0, height: float = 4.4) -> tuple[Figure, Axes
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color="#D9D9D9", linewidth=0.6)
     axes.set_axisbelow(True)
+    axes.title.set_parse_math(False)  # a name may hold any character, "$" too
     return figure, axes
 
 
@@ -38,7 +40,10 @@ def save(figure: Figure, path: Path) -> None:
     """Write a PNG as a whole: who reads `path` meanwhile sees the old figure or the new one."""
     store().make_folder(path.parent)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
+    with warnings.catch_warnings():
+        # A name may be in any script; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(drawn, format="png")
     write_file(path, drawn.getvalue())
 
 

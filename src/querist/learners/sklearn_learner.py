@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from querist.errors import ConfigurationError, LearnerError, UnknownNameError
+from querist.learners.trusted_types import TRUSTED
 from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
 from querist.registry import register
@@ -29,7 +30,7 @@ def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
 
     known = dict(all_estimators(type_filter=["classifier", "regressor"]))
     if estimator not in known:
-        raise UnknownNameError("scikit-learn classifier or regressor", estimator, known)
+        raise UnknownNameError("scikit-learn classifier or regressor", estimator[:200], known)
     try:
         found = known[estimator](**(parameters or {}))
         found._validate_params()
@@ -137,16 +138,29 @@ class SklearnLearner:
         return torch.from_numpy(np.asarray(self._estimator().predict(_flat(features))))
 
     def state_files(self) -> dict[str, bytes]:
-        """The fitted estimator in skops' format, which holds no code."""
-        import skops.io
-
-        return {} if self._fitted is None else {STATE: _normalized(skops.io.dumps(self._fitted))}
-
-    def load_state_files(self, files: Mapping[str, bytes]) -> None:
-        """The inverse of `state_files`; only types of scikit-learn, numpy and scipy are loaded.
+        """The fitted estimator in skops' format, which holds no code.
 
         Raises:
-            LearnerError: the file names other types.
+            LearnerError: it holds types that `load_state_files` would refuse.
+        """
+        import skops.io
+
+        if self._fitted is None:
+            return {}
+        content = _normalized(skops.io.dumps(self._fitted))
+        if foreign := _foreign(content):
+            raise LearnerError(
+                f"a stored {type(self._fitted).__name__} holds only types of scikit-learn that are "
+                f"known to be safe, not {', '.join(foreign)}: give the estimator's class fit, "
+                "state_files and load_state_files"
+            )
+        return {STATE: content}
+
+    def load_state_files(self, files: Mapping[str, bytes]) -> None:
+        """The inverse of `state_files`; only the types in `trusted_types` are loaded.
+
+        Raises:
+            LearnerError: the file names other types, or is none of skops.
         """
         import skops.io
 
@@ -154,15 +168,28 @@ class SklearnLearner:
             self.reset()
             return
         content = files[STATE]
-        types = skops.io.get_untrusted_types(data=content)
-        foreign = [t for t in types if t.partition(".")[0] not in ("sklearn", "numpy", "scipy")]
+        try:
+            foreign = _foreign(content)
+            if not foreign:
+                self._fitted = skops.io.loads(content, trusted=sorted(TRUSTED))
+        except Exception as error:  # zip, JSON and skops have errors of their own
+            raise LearnerError(
+                f"{STATE} is no estimator that skops can read, "
+                f"{' '.join(f'{type(error).__name__}: {error}'.split())}: restore the checkpoint"
+            ) from error
         if foreign:
             raise LearnerError(f"a checkpoint may not bring types of its own: {', '.join(foreign)}")
-        self._fitted = skops.io.loads(content, trusted=types)
 
     def reset(self) -> None:
         """Back to never fitted."""
         self._fitted = None
+
+
+def _foreign(content: bytes) -> list[str]:
+    """The types that a stored estimator names and nobody trusts."""
+    import skops.io
+
+    return sorted(set(skops.io.get_untrusted_types(data=content)) - TRUSTED)
 
 
 def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:

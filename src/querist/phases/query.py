@@ -143,8 +143,12 @@ def _propose(run: Run, iteration: int) -> torch.Tensor:
         return torch.empty(0)
     source = generator(run.experiment.seed, iteration, "query", "propose")
     proposed = pool.propose(iteration, source)
-    if proposed.is_floating_point() and not bool(torch.isfinite(proposed).all()):
-        raise StrategyError("the pool proposed samples with NaN or infinite features")
+    good = torch.isfinite(proposed).reshape(len(proposed), -1).all(1)
+    if not bool(good.all()):
+        raise StrategyError(
+            f"proposed features must be finite: {int((~good).sum())} of the {len(proposed)} "
+            "samples that the pool proposed have NaN or infinity: check its propose"
+        )
     return proposed
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
 
+import numpy as np
 import torch
 
 from querist.errors import DataError
 from querist.protocols import Pool
 
 CHUNK = 65536
+SHORT = 256
+"""Bytes of a sample up to which it is compared as it is, and not by a hash."""
 
 
 def chunks_of(pool: Pool) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -36,6 +41,10 @@ def check_pool(pool: Pool, what: str = "data.pool") -> str:
                 f"features of {what} come as one tensor ({len(indices)}, ...) for {len(indices)} "
                 f"samples, not {getattr(features, 'shape', '')} {type(features).__name__}"
             )
+        if features.is_complex():
+            raise DataError(
+                f"features of {what} are real numbers, not {features.dtype}: give the parts apart"
+            )
         if features.is_floating_point():
             finite = torch.isfinite(features).reshape(len(features), -1).all(1)
             if not bool(finite.all()):
@@ -51,27 +60,57 @@ def check_pool(pool: Pool, what: str = "data.pool") -> str:
     return digest.hexdigest()
 
 
-def content_hashes(pool: Pool, indices: torch.Tensor) -> list[bytes]:
-    """One hash per sample's features."""
-    found = []
-    for part in indices.split(CHUNK):
-        rows = pool.features(part)
-        flat = rows.reshape(len(rows), -1).contiguous().view(torch.uint8).numpy()
-        found += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in flat]
-    return found
-
-
 def check_disjoint(subsets: Mapping[str, tuple[Pool, torch.Tensor]]) -> None:
     """Refuse equal content in two subsets: a test sample must never be learned from.
+
+    The first subset, by far the largest, is only read past the others, chunk by chunk.
 
     Raises:
         DataError: two subsets share a sample's content.
     """
-    seen: dict[bytes, str] = {}
-    for name, (pool, indices) in subsets.items():
-        for index, key in zip(indices.tolist(), content_hashes(pool, indices), strict=True):
-            if seen.setdefault(key, name) != name:
-                raise DataError(
-                    f"sample {index} of {name} has the same features as a sample of {seen[key]}: "
-                    "remove duplicates, or what is tested would have been learned"
-                )
+    (first, largest), *others = subsets.items()
+    seen: dict[str, set[bytes]] = {}
+    for name, subset in others:
+        rows: set[bytes] = set()
+        for _, part in _contents(*subset):
+            rows.update(part)
+        for before, earlier in seen.items():
+            if shared := rows & earlier:
+                raise _shared(subset, name, before, shared)
+        seen[name] = rows
+    for _, part in _contents(*largest) if seen else ():
+        for name, rows in seen.items():
+            if not rows.isdisjoint(part):
+                raise _shared(subsets[name], name, first, rows.intersection(part))
+
+
+def _contents(pool: Pool, indices: torch.Tensor) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Indices and what stands for their content, chunk by chunk: short rows for themselves."""
+    for part in indices.split(CHUNK):
+        rows = pool.features(part)
+        flat = rows.reshape(len(rows), -1).contiguous().view(torch.uint8).numpy()
+        found = [row.tobytes() for row in flat] if not flat.size else _as_bytes(flat)
+        yield part.tolist(), found
+
+
+def _as_bytes(flat: np.ndarray[Any, Any]) -> list[bytes]:
+    if flat.shape[1] <= SHORT:
+        # Not `S`, which drops trailing zeros.
+        rows: list[bytes] = flat.view(f"V{flat.shape[1]}")[:, 0].tolist()
+        return rows
+    return [hashlib.blake2b(row, digest_size=16).digest() for row in flat]
+
+
+def _shared(
+    subset: tuple[Pool, torch.Tensor], name: str, other: str, contents: AbstractSet[bytes]
+) -> DataError:
+    index = next(
+        index
+        for indices, rows in _contents(*subset)
+        for index, row in zip(indices, rows, strict=True)
+        if row in contents
+    )
+    return DataError(
+        f"sample {index} of {name} has the same features as a sample of {other}: remove "
+        "duplicates, or what is tested would have been learned"
+    )

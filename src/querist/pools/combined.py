@@ -63,7 +63,17 @@ class CombinedPool:
         return self.made_from + len(self._made)
 
     def add(self, sample: torch.Tensor) -> int:
-        """Append one sample that a strategy or the pool made; returns its index."""
+        """Append one sample that a strategy or the pool made; returns its index.
+
+        Raises:
+            DataError: its features are not finite.
+        """
+        finite = torch.isfinite(sample)
+        if not bool(finite.all()):
+            raise DataError(
+                f"features must be finite: {int((~finite).sum())} of the {sample.numel()} features "
+                "of a sample that was made are NaN or infinite: check what makes samples"
+            )
         self._made.append(sample)
         return len(self) - 1
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from querist.errors import DataError
-from querist.pools.tensor_pool import _as_targets
+from querist.pools.tensor_pool import _as_targets, check_targets
 
 
 class MapDataset(Protocol):
@@ -70,6 +70,8 @@ class DatasetPool:
             )
         items = [torch.as_tensor(self._item(int(i))[1]) for i in indices]
         try:
-            return _as_targets(torch.stack(items) if items else torch.empty(0, dtype=torch.int64))
+            found = _as_targets(torch.stack(items) if items else torch.empty(0, dtype=torch.int64))
         except RuntimeError as error:
             raise DataError(f"all targets of a pool have one shape: {error}") from error
+        check_targets(found, indices)
+        return found

@@ -38,6 +38,8 @@ class TensorPool:
             raise DataError(
                 f"features are numbers, not {features.dtype}: encode text and objects as numbers"
             )
+        if isinstance(features, np.ndarray):
+            _check_type(features.dtype)
         self._features = features
         self._targets = None if targets is None else _as_targets(targets)
         self.held_out = dict(held_out or {})
@@ -92,7 +94,33 @@ class TensorPool:
                 "this pool does not know its labels: use a label strategy other than `oracle`, "
                 "and data.initial.pool for the initial labels"
             )
-        return self._targets[indices]
+        found = self._targets[indices]
+        check_targets(found, indices)
+        return found
+
+
+def check_targets(targets: torch.Tensor, indices: torch.Tensor) -> None:
+    """Refuse a truth that is NaN or infinite.
+
+    Raises:
+        DataError: names the first of the samples, and says how many there are.
+    """
+    if targets.is_floating_point() and not bool(torch.isfinite(targets).all()):
+        good = torch.isfinite(targets).reshape(len(targets), -1).all(1)
+        raise DataError(
+            f"targets must be finite: {int((~good).sum())} of the {len(targets)} that are asked "
+            f"for are NaN or infinite, the first is of sample {int(indices[~good][0])}: repair or "
+            "remove them"
+        )
+
+
+def _check_type(kind: np.dtype[Any]) -> None:
+    try:
+        torch.from_numpy(np.empty(0, kind))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"features have a type that torch knows, not {kind}: convert them to float32"
+        ) from error
 
 
 def _as_targets(targets: torch.Tensor | np.ndarray[Any, Any]) -> torch.Tensor:

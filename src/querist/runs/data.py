@@ -194,8 +194,11 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
             "the pool is not the one that this run was made with (its fingerprint differs): bring "
             "the data back as they were, or start a new run"
         )
-    names = (TRAIN, VALIDATION, TEST, INITIAL)
-    data = _assemble(pool, fingerprint, {name: ledger.subset(name) for name in names})
+    subsets = {name: ledger.subset(name) for name in (VALIDATION, TEST, INITIAL)}
+    everything = torch.arange(len(pool.pool))
+    held_back = torch.cat([subsets[VALIDATION], subsets[TEST]])
+    subsets[TRAIN] = everything[~torch.isin(everything, held_back)]
+    data = _assemble(pool, fingerprint, subsets)
     data.restore(ledger)
     return data
 
@@ -304,4 +307,6 @@ def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger
     """Write the split, the initial labels and the fingerprint of a new run."""
     count = len(labels) if isinstance(data, RunData) else len(data.labeled(ledger))
     facts = {FINGERPRINT: data.fingerprint, INITIAL_LABELS: str(count)}
-    ledger.record_start(data.subsets, labels, facts)
+    # What is not held back is learned from: that goes without saying, and may be very many.
+    subsets = {name: indices for name, indices in data.subsets.items() if name != TRAIN}
+    ledger.record_start(subsets, labels, facts)

@@ -14,6 +14,8 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     # Else a server's `Retry-After: 3600` is slept through.
     "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    # MLflow would else unpickle models that somebody else wrote.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     # Else the uv.lock and pyproject.toml of the working folder end up in the model.
     "MLFLOW_UV_AUTO_DETECT": "false",
 }

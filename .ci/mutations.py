@@ -1,0 +1,167 @@
+"""Breaks what durability rests on, one thing at a time, and sees that the tests notice: `make mutations`.
+
+Each mutation is made in a copy of the tree, never in the tree itself. The exit code is 1 when one of
+them goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "*_cache", "__pycache__", ".hypothesis", "active_learning_logs", "*.egg-info"
+)
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One thing that is broken.
+
+    Attributes:
+        what: in words.
+        file: where.
+        before, after: the text that is replaced, and by what.
+        tests: what must notice.
+    """
+
+    what: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+STORAGE = "src/querist/storage/atomic.py"
+POWER = "tests/faults/test_power_loss.py"
+MUTATIONS = (
+    Mutation(
+        "the fsync of a file is removed",
+        STORAGE,
+        "        disk.sync(file)\n",
+        "",
+        (POWER, "-k", "every_step or file_by_file"),
+    ),
+    Mutation(
+        "the fsync of a new checkpoint's folder is removed",
+        STORAGE,
+        "            disk.sync_folder(beside)\n",
+        "",
+        (POWER, "-k", "every_step or file_by_file"),
+    ),
+    Mutation(
+        "the fsync of the folder above it is removed",
+        STORAGE,
+        "        disk.sync_folder(folder.parent)\n",
+        "",
+        (POWER, "-k", "every_step or file_by_file"),
+    ),
+    Mutation(
+        "the store does not call fsync",
+        "src/querist/storage/store.py",
+        "        os.fsync(file.fileno())\n",
+        "        file.fileno()\n",
+        (POWER, "-k", "file_by_file"),
+    ),
+    Mutation(
+        "blob and row are swapped",
+        "src/querist/phases/train.py",
+        "    run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)\n",
+        "",
+        (POWER, "-k", "every_step or file_by_file"),
+    ),
+    Mutation(
+        "NORMAL instead of FULL",
+        "src/querist/ledger/database.py",
+        "synchronous=FULL",
+        "synchronous=NORMAL",
+        (POWER, "tests/ledger"),
+    ),
+    Mutation(
+        "the hash of a checkpoint's files is not checked",
+        "src/querist/runs/checkpoints.py",
+        "if sha256(files[name]) != expected:",
+        "if False:",
+        ("tests/faults/test_checkpoints.py", "tests/runs/test_checkpoints.py"),
+    ),
+    Mutation(
+        "the hash of a manifest is not checked",
+        "src/querist/runs/checkpoints.py",
+        "if digest is not None and sha256(content) != digest:",
+        "if False:",
+        ("tests/faults/test_checkpoints.py", "tests/runs/test_checkpoints.py"),
+    ),
+    Mutation(
+        "a request in doubt is asked again",
+        "src/querist/phases/label.py",
+        "        elif self.source.by_key:\n            self._waiting |=",
+        "        else:\n            self._waiting |=",
+        ("tests/flows/test_resume.py", "-k", "never_asked_again"),
+    ),
+    Mutation(
+        "the lease is not checked",
+        "src/querist/ledger/database.py",
+        "                    self._check_lease(connection, run)\n",
+        "                    pass\n",
+        ("tests/ledger", "tests/faults/test_two_writers.py"),
+    ),
+)
+
+
+def apply(mutation: Mutation, tree: Path) -> None:
+    """Change the file in `tree`."""
+    file = tree / mutation.file
+    text = file.read_text()
+    if text.count(mutation.before) != 1:
+        sys.exit(f"{mutation.file} has changed, mend .ci/mutations.py: {mutation.what}")
+    text = text.replace(mutation.before, mutation.after)
+    if mutation.what == "blob and row are swapped":
+        saving = "    checkpoint = save_checkpoint(run, iteration)\n"
+        assert text.count(saving) == 1
+        row = '{"labels": labels, "train_loss": report.train_loss, "checkpoint": "0" * 64}'
+        early = f"    run.ledger.record_phase(iteration, Phase.TRAIN, started, {row})\n"
+        text = text.replace(saving, early + saving)
+    if mutation.what == "a request in doubt is asked again":
+        lines = text.splitlines(keepends=True)
+        start = next(i for i, line in enumerate(lines) if "        else:\n" == line and "self._waiting |=" in lines[i + 1])
+        end = next(i for i in range(start + 1, len(lines)) if lines[i] == "        else:\n")
+        stop = next(i for i in range(end + 1, len(lines)) if lines[i].strip() == "")
+        text = "".join(lines[:end] + lines[stop:])
+    file.write_text(text)
+
+
+def noticed(mutation: Mutation) -> bool:
+    """Whether the tests fail on a copy that has the mutation."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "querist"
+        shutil.copytree(ROOT, tree, symlinks=True, ignore=LEFT_OUT)
+        apply(mutation, tree)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *mutation.tests]
+        path = os.pathsep.join([str(tree / "src"), str(tree)])
+        done = subprocess.run(
+            command, cwd=tree, env={**os.environ, "PYTHONPATH": path},
+            capture_output=True, text=True,
+        )  # fmt: skip
+    if done.returncode not in (0, 1):
+        sys.exit(f"the tests could not be run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.returncode == 1
+
+
+def main() -> int:
+    chosen = [m for m in MUTATIONS if not sys.argv[1:] or any(w in m.what for w in sys.argv[1:])]
+    missed = 0
+    for mutation in chosen:
+        seen = noticed(mutation)
+        missed += not seen
+        print(f"{'noticed' if seen else 'NOT NOTICED':<12} {mutation.what}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
