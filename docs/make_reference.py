@@ -41,7 +41,10 @@ MODULES = {
     "querist.phases": "The steps of an iteration as functions of an open run.",
     "querist.phases.begin": "The beginning of a run, as the flow does it.",
     "querist.phases.conclude": "The end of a run.",
+    "querist.phases.settle": "What a person says of labels in doubt.",
     "querist.ledger": "The durable record of a run.",
+    "querist.storage.store": "The way to the disk, for tests that make it fail.",
+    "querist.faults": "Points at which a process can be made to die.",
     "querist.tracking.delivery": "Delivery to MLflow beside a run.",
     "querist.tracking.deliver": "Delivery to MLflow, once, as `querist sync` does it.",
     "querist.progress": "Following runs in this process.",
@@ -62,6 +65,9 @@ ONLY = {
                          "find", "build", "check_options", "allowed_packages", "import_object"),
     "querist.runs.tracking": ("track_start", "track_end", "track_model", "track_file"),
     "querist.phases.begin": ("Beginning", "begin"),
+    "querist.phases.settle": ("Outcome", "Unsettled", "unsettled", "settle_outcome",
+                              "settle_value"),
+    "querist.faults": ("VARIABLE", "POINTS", "crash_point", "crash_at"),
     "querist.phases.conclude": ("Summary", "read_summary"),
     "querist.tracking.delivery": ("Delivery", "DeliveryState"),
     "querist.tracking.deliver": ("deliver", "DeliveryReport"),
@@ -102,8 +108,16 @@ def commands() -> dict[str, Any]:
 
     from querist.deployments.cli import app
 
-    found: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return found
+    return dict(_leaves(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
+
+
+def _leaves(commands: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+    """The commands, those of groups by their whole name."""
+    for name, command in commands.items():
+        if hasattr(command, "commands"):
+            yield from _leaves(command.commands, f"{group}{name} ")
+        else:
+            yield f"{group}{name}", command
 
 
 def _command(name: str, command: Any) -> str:
@@ -132,6 +146,13 @@ def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
     return f"`{parameter.default}`" if parameter.default not in (None, False, [], ()) else ""
+
+
+def crash_points() -> str:
+    """Every point at which `QUERIST_CRASH_AT` can kill."""
+    from querist.faults import POINTS
+
+    return table(("point", "where"), [(f"`{point}`", where) for point, where in POINTS.items()])
 
 
 # Configuration ------------------------------------------------------------------------------------
@@ -454,6 +475,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "experiment keys": experiment_keys,
     "component keys": component_keys,
     "comparison keys": comparison_keys,
+    "crash points": crash_points,
     "components": components,
     "python": python,
 }

@@ -46,8 +46,10 @@ def test_every_command_and_option_is_there(page: str) -> None:
 
     from querist.deployments.cli import app
 
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     assert {"run", "resume", "runs", "status", "components", "schema"} <= set(commands)
+    labels = commands.pop("labels").commands
+    commands |= {f"labels {name}": command for name, command in labels.items()}
     for name, command in commands.items():
         heading = re.search(rf"^### `querist {name}\b.*", page, re.MULTILINE)
         assert heading, f"{name} has no heading"

@@ -76,6 +76,7 @@ class _Labeling:
         self.refused: list[str] = []
         self.error: Exception | None = None
         self._requests = {request.sample: request for request in run.ledger.requests()}
+        self._key_of = {sample: request.key for sample, request in self._requests.items()}
         self._waiting: dict[int, OpenRequest] = {}
 
     @property
@@ -256,7 +257,7 @@ class _Labeling:
             return
         assert isinstance(answer, Label)
         crash_point("label.bought")
-        key = None if request is None else request.key
+        key = self._key_of.get(answer.index)
         recorded = run.ledger.record_label(answer, source=source, iteration=self.iteration, key=key)
         crash_point("label.stored")
         if recorded is Recorded.NEW:
