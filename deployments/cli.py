@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from querist.deployments.cli_labels import labels_app
+from querist.deployments.cli_servers import automation, up
 from querist.deployments.console import (
     DEFAULT_ROOT,
     AsJson,
@@ -23,9 +24,11 @@ from querist.deployments.console import (
     RunIdArgument,
     err,
     mistakes,
+    one_line,
     out,
 )
 from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
+from querist.errors import QueristError
 
 app = typer.Typer(
     name="querist",
@@ -169,7 +172,12 @@ def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
         from querist.runs.open import list_runs
         from querist.runs.status import read_status
 
-        found = [read_status(reference) for reference in list_runs(root)]
+        found = []
+        for reference in list_runs(root):
+            try:
+                found.append(read_status(reference))
+            except QueristError as error:  # one that cannot be read must not hide the others
+                err.print(f"{escape(reference.run_id)}: {escape(one_line(error))}", soft_wrap=True)
         if as_json:
             print(json.dumps([dataclasses.asdict(status) for status in found]))
             return
@@ -254,6 +262,10 @@ def components(
         out.print(table)
 
 
+app.command()(up)
+app.command()(automation)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of an experiment."""
@@ -288,6 +300,8 @@ def _prefect_logging() -> None:
     """
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "querist")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    # The automation that finds dead flow runs waits for 90 s; Prefect's default is a beat in 180 s.
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 
 
 def main() -> None:

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 from urllib.error import URLError
 
 from querist.errors import QueristError
@@ -26,17 +27,22 @@ PARENT_VARIABLE = "QUERIST_PREFECT_PARENT"
 START_SECONDS = 120.0
 """A fresh home migrates its database first, which takes a while."""
 
-SERVER_SETTINGS = {
+SHARED_SETTINGS = {
     # The task run recorder writes in batches: one by one it fights the API for SQLite's lock.
     # Up to a second of task states is in memory; they are flushed when the server ends.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
-    # Nobody has automations on a server that lives for one command.
-    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+}
+"""What every Prefect server has that we start."""
+
+SERVER_SETTINGS = {
+    **SHARED_SETTINGS,
+    # Nobody has automations on a server that lives for one command.
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_UI_ENABLED": "false",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
@@ -44,33 +50,63 @@ SERVER_SETTINGS = {
 
 
 class ServerError(QueristError, RuntimeError):
-    """The temporary Prefect server did not start."""
+    """A server that we start did not start."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket for a server that inherits it; port 0 is any free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    listener = socket.socket()
+    # Accepted connections inherit it; without it every second write waits 40 ms for an ACK
+    # (uvicorn takes an inherited socket for a Unix one and does not set it itself).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(128)
+    return listener
+
+
+def start_prefect(
+    listener: socket.socket, environment: Mapping[str, str], log: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
+    """A Prefect server on a socket; it ends with this process.
+
+    Args:
+        listener: where it listens.
+        environment: all of its environment.
+        log: where its output goes; None for this process's own.
+    """
+    command = [
+        sys.executable, "-m", "uvicorn",
+        "--factory", "querist.deployments.prefect_app:create_app",
+        "--fd", str(listener.fileno()),
+        "--log-level", "error", "--lifespan", "on", "--timeout-keep-alive", "60",
+    ]  # fmt: skip
+    return subprocess.Popen(
+        command,
+        env={**environment, PARENT_VARIABLE: str(os.getpid())},
+        stdout=log,
+        stderr=log,
+        pass_fds=[listener.fileno()],
+        # Ctrl-C is for us: we end the server when the run is written down.
+        start_new_session=True,
+    )
 
 
 class EmbeddedServer:
     """Starts the server at once; `wait` blocks until it answers, so that work goes on meanwhile."""
 
     def __init__(self) -> None:
-        listener = socket.socket()
-        # Accepted connections inherit it; without it every second write waits 40 ms for an ACK
-        # (uvicorn takes an inherited socket for a Unix one and does not set it itself).
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
+        listener = listen("127.0.0.1", 0)
         self.api_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        command = [
-            sys.executable, "-m", "uvicorn",
-            "--factory", "querist.deployments.prefect_app:create_app",
-            "--fd", str(listener.fileno()),
-            "--log-level", "error", "--lifespan", "on", "--timeout-keep-alive", "60",
-        ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command,
-            env={**os.environ, **SERVER_SETTINGS, PARENT_VARIABLE: str(os.getpid())},
-            pass_fds=[listener.fileno()],
-            # Ctrl-C is for us: we end the server when the run is written down.
-            start_new_session=True,
-        )
+        self._process = start_prefect(listener, {**os.environ, **SERVER_SETTINGS})
         # The server holds the socket now: it takes connections from the first moment on.
         listener.close()
 

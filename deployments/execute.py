@@ -6,10 +6,12 @@ import asyncio
 import gc
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from typing import Any, TypeVar
 
 from querist.deployments.embedded_server import EmbeddedServer, prefect_api
 from querist.runs.host import ForkedHost, hosted_by
@@ -81,10 +83,47 @@ def _for_people(record: logging.LogRecord) -> bool:
 
 def _run(main: Awaitable[T]) -> T:
     async def runner() -> T:
-        return await main
+        with _stopped_by_sigterm():
+            return await main
 
     if sys.platform == "win32":
         return asyncio.run(runner())
     import uvloop
 
     return uvloop.run(runner())
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM does inside what Ctrl-C does: it cancels the flow, which ends the step it is in.
+
+    Prefect's engine would set a handler of its own that raises, which uvloop swallows: the run
+    would go on for ever.
+
+    Raises:
+        KeyboardInterrupt: the flow was cancelled so.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    flow_engine: Any = import_module("prefect.flow_engine")
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    prefects, asked = flow_engine.capture_sigterm, False
+
+    def stop() -> None:
+        nonlocal asked
+        asked = True
+        if task is not None:
+            task.cancel()
+
+    flow_engine.capture_sigterm = nullcontext
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        yield
+    except BaseException as error:
+        if asked:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        flow_engine.capture_sigterm = prefects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from prefect import flow
 
@@ -11,12 +12,15 @@ from querist.config import Experiment
 from querist.config.driver import RunId
 from querist.flows.iteration import iteration
 from querist.flows.reports import ProgressReport, report_summary
+from querist.flows.served import as_served
 from querist.phases.begin import Beginning, begin
 from querist.phases.conclude import Summary, read_summary
 from querist.runs.host import current_host
 from querist.runs.tracking import track_end
 from querist.tasks.train import training_ahead
 from querist.tracking.delivery import Delivery
+
+_log = logging.getLogger(__name__)
 
 
 @flow(
@@ -32,13 +36,16 @@ async def active_learning(experiment: Experiment, run_id: RunId | None = None) -
         experiment: what to do.
         run_id: a name for the run's folder, or the run to resume. Default: 8 random hex characters.
     """
-    start = await current_host().make(begin, experiment, run_id)
+    experiment = as_served(experiment)
+    host = current_host()
+    start = await host.make(begin, experiment, run_id)
+    _log.info("run %s in %s", start.run.run_id, start.run.folder)
     try:
         if start.concluded:
             return read_summary(start.run.folder)
         return await drive(experiment, start)
     finally:
-        await current_host().release(start.run)
+        await host.release(start.run)
 
 
 async def drive(experiment: Experiment, start: Beginning) -> Summary:

@@ -201,7 +201,8 @@ def test_a_label_outside_the_classes(mine: Cli) -> None:
     assert done.code in (1, 2)
     assert "a label is a class 0 to 1, not 7 for sample" in words
     status = json.loads(mine("status", "seven", "--json").out)
-    assert (status["state"], status["labels"], status["pending_requests"]) == ("stopped", 50, 10)
+    assert (status["state"], status["labels"], status["pending_requests"]) == ("stopped", 50, 0)
+    assert len(status["refused"]) == 10
 
 
 def test_an_error_in_the_users_code_says_where(mine: Cli) -> None:

@@ -1,76 +1,40 @@
+"""Making and opening a ledger, its lease, and what holds for the whole run."""
+
 from __future__ import annotations
 
-import math
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sqlalchemy import text
 
-from querist.errors import LabelError, RunError, StorageError
-from querist.ledger import Ledger, OpenRequest
-from querist.ledger.ledger import INITIAL
-from querist.values import Check, Label, Phase, Verdict
+from querist.errors import RunExistsError, RunLockedError
+from querist.ledger import INITIAL, Ledger
 
+from .conftest import Place, answer, select, start
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Any:
-    made = Ledger(tmp_path / "ledger.db")
-    made.create()
-    yield made
-    made.close()
-
-
-def select(ledger: Ledger, iteration: int, samples: list[int], keys: bool = True) -> None:
-    ledger.record_selection(
-        iteration,
-        [(s, 1.0 / (i + 1), "margin") for i, s in enumerate(samples)],
-        keys=[f"key{s}" for s in samples] if keys else None,
-        made={},
-        started=1.0,
-    )
-
-
-def start(ledger: Ledger, samples: list[int], **subsets: list[int]) -> None:
-    wanted = {INITIAL: samples, **subsets}
-    ledger.record_start(
-        {name: torch.tensor(x, dtype=torch.int64) for name, x in wanted.items()},
-        [Label(s, 0, cost=0.0) for s in samples],
-        1.0,
-    )
-
-
-def pragma(ledger: Ledger, name: str) -> Any:
-    with ledger._engine.connect() as connection:
-        return connection.execute(text(f"PRAGMA {name}")).scalar()
-
-
-def test_every_commit_reaches_the_disk(ledger: Ledger) -> None:
-    assert pragma(ledger, "journal_mode") == "wal"
-    assert pragma(ledger, "synchronous") == 2  # FULL
-    assert pragma(ledger, "foreign_keys") == 1
+Opened = Callable[[Place], Ledger]
 
 
 def test_facts(ledger: Ledger) -> None:
     assert ledger.fact("x") is None
     ledger.set_fact("x", "1")
     ledger.set_fact("x", "2")
+    ledger.set_fact("y", "a\0b\ud800")
     assert ledger.fact("x") == "2"
+    assert ledger.facts() == {"x": "2", "y": "a\\0b\\ud800"}
 
 
-def test_a_ledger_of_another_version(ledger: Ledger) -> None:
-    ledger.check_schema()
-    ledger.set_fact("schema", "99")
-    with pytest.raises(RunError, match="ledger schema 99"):
-        ledger.check_schema()
+def test_a_fact_that_is_known_is_not_written_again(place: Place, ledger: Ledger) -> None:
+    for value in ("1", "1", "2", "1", "a\0", "a\0"):
+        ledger.set_fact("x", value)
+    written = place.raw(f"SELECT value FROM facts WHERE run = {ledger.db.run} ORDER BY id")
+    assert [value for (value,) in written] == ["1", "2", "1", "a\\0"]
 
 
 def test_subsets_keep_their_order(ledger: Ledger) -> None:
@@ -78,207 +42,163 @@ def test_subsets_keep_their_order(ledger: Ledger) -> None:
     assert ledger.subset(INITIAL).tolist() == [5, 2, 9]
     assert ledger.subset("test").tolist() == [7, 1]
     assert ledger.subset("nothing").tolist() == []
-
-
-def test_selection_and_requests(ledger: Ledger) -> None:
-    select(ledger, 0, [5, 3, 8])
-    select(ledger, 1, [1])
-    assert ledger.selected().tolist() == [5, 3, 8, 1]
-    assert ledger.selected(0).tolist() == [5, 3, 8]
-    assert ledger.done_phases(0) == {Phase.QUERY}
-    ledger.record_label(Label(3, 1), source="o", iteration=0)
-    assert ledger.open_requests() == [
-        OpenRequest(5, 0, 0, "key5"),
-        OpenRequest(8, 0, 2, "key8"),
-        OpenRequest(1, 1, 0, "key1"),
-    ]
-
-
-def test_selection_without_requests(ledger: Ledger) -> None:
-    select(ledger, 0, [5, 3], keys=False)
-    assert ledger.open_requests() == []
-    assert ledger.selected().tolist() == [5, 3]
-
-
-def test_an_empty_selection_still_ends_the_phase(ledger: Ledger) -> None:
-    select(ledger, 0, [])
-    assert ledger.done_phases(0) == {Phase.QUERY}
-    assert ledger.selected(0).tolist() == []
-
-
-def test_recording_again_changes_nothing(ledger: Ledger) -> None:
-    verdict = Verdict(True, "better", (Check("f1", None, 0.5, 0.0, True, "first"),))
-
-    def everything(again: bool) -> None:
-        select(ledger, 0, [5, 3])
-        ledger.record_metrology(0, {"f1": 0.9 if again else 0.5}, 10, 1.0)
-        ledger.record_phase(0, Phase.TRAIN, 1.0, {"train_loss": 9.0 if again else 1.0})
-        ledger.record_label(Label(5, 1), source="o", iteration=0)
-        ledger.record_verdict(0, Verdict(False, "worse") if again else verdict)
-        ledger.commit_iteration(0, 99 if again else 10, {"again": again}, "digest")
-
-    def content() -> list[Any]:
-        with sqlite3.connect(ledger.path) as connection:
-            tables = (
-                "selections",
-                "requests",
-                "labels",
-                "metrology",
-                "phases",
-                "verdicts",
-                "commits",
-            )
-            return [connection.execute(f"SELECT * FROM {t}").fetchall() for t in tables]
-
-    everything(again=False)
-    before = content()
-    everything(again=True)
-    assert content() == before
-    assert ledger.next_iteration() == 1
-    assert ledger.champion() == 0
-    assert ledger.verdicts()[0]["checks"][0]["reason"] == "first"
-
-
-def test_a_label_is_kept_once(ledger: Ledger) -> None:
-    assert ledger.record_label(Label(4, 1), source="o", iteration=0)
-    assert not ledger.record_label(Label(4, 1), source="o", iteration=3)
-    assert ledger.label_rows() == [(4, "", 1)]
-    assert ledger.label_rows(before_iteration=1) == [(4, "", 1)]
-
-
-def test_the_first_label_is_kept_when_another_one_comes(ledger: Ledger) -> None:
-    ledger.record_label(Label(4, 1), source="o", iteration=0)
-    with pytest.raises(LabelError, match="sample 4 is labeled 1 by o, which now says 0: the first"):
-        ledger.record_label(Label(4, 0), source="o", iteration=0)
-    assert ledger.label_rows() == [(4, "", 1)]
-
-
-def test_one_label_per_annotator(ledger: Ledger) -> None:
-    for annotator, value in (("ben", 1), ("ann", 0)):
-        ledger.record_label(Label(4, value, annotator, cost=2.5), source="o", iteration=0)
-    assert ledger.label_rows() == [(4, "ann", 0), (4, "ben", 1)]
-    assert ledger.labels_spent() == (2, 5.0)
-
-
-def test_order_of_labels(ledger: Ledger) -> None:
-    start(ledger, [9, 1])
-    select(ledger, 0, [7, 3])
-    select(ledger, 1, [2, 8])
-    for sample, iteration in ((8, 1), (3, 1), (2, 1), (7, 0)):  # 3 was pending for an iteration
-        ledger.record_label(Label(sample, 1), source="o", iteration=iteration)
-    assert [row[0] for row in ledger.label_rows()] == [9, 1, 7, 3, 2, 8]
-    assert [row[0] for row in ledger.label_rows(before_iteration=1)] == [9, 1, 7]
-    assert [row[0] for row in ledger.label_rows(before_iteration=0)] == [9, 1]
-    assert ledger.labels_spent() == (4, 4.0)
-
-
-@pytest.mark.parametrize("value", [3, 0.1, 1e-300, [0.1, 2.0], -5.5])
-def test_label_values_come_back_exactly(ledger: Ledger, value: Any) -> None:
-    ledger.record_label(Label(0, value), source="o", iteration=0)
-    assert ledger.label_rows() == [(0, "", value)]
-
-
-def test_metrology_with_nan(ledger: Ledger) -> None:
-    ledger.record_metrology(0, {"r2": math.nan, "mse": math.inf}, 10, 1.0)
-    ledger.record_metrology(1, {"r2": 0.5}, 20, 1.0)
-    found = ledger.metrology()
-    assert math.isnan(found[0]["r2"])
-    assert found[0]["mse"] == math.inf
-    assert found[1] == {"r2": 0.5}
-    assert ledger.metrology_labels() == {0: 10, 1: 20}
-
-
-def test_metrics_keep_the_order_they_were_measured_in(ledger: Ledger) -> None:
-    ledger.record_metrology(0, {"mse": 1.0, "r2": 2.0, "mae": 3.0}, 10, 1.0)
-    assert list(ledger.metrology()[0]) == ["mse", "r2", "mae"]
-
-
-def test_champion_is_the_one_promoted_last(ledger: Ledger) -> None:
-    assert ledger.champion() is None
-    for iteration, promote in enumerate([True, False, True, False]):
-        ledger.record_verdict(iteration, Verdict(promote, "x"))
-    assert ledger.champion() == 2
+    assert ledger.fact("data_fingerprint") == "f"
 
 
 def test_made_samples(ledger: Ledger) -> None:
-    ledger.record_selection(
-        0,
-        [(10, 1.0, "x"), (11, 0.5, "x")],
-        keys=["a", "b"],
-        made={11: b"two", 10: b"one"},
-        started=0,
-    )
-    assert ledger.made_samples() == [b"one", b"two"]
+    select(ledger, 0, [10, 11], made={11: b"two\0", 10: b"one"})
+    assert ledger.made_samples() == [b"one", b"two\0"]
     assert ledger.made_count() == 2
 
 
-def test_a_full_disk_is_said_in_words_and_loses_nothing(ledger: Ledger) -> None:
-    ledger.record_label(Label(0, 1), source="o", iteration=0)
-    with ledger._engine.begin() as connection:
-        pages = connection.execute(text("PRAGMA page_count")).scalar()
-        connection.execute(text(f"PRAGMA max_page_count={pages}"))
-    with pytest.raises(StorageError, match=r"database or disk is full: make room .* then resume"):
-        ledger.record_metrology(0, {f"metric{i}": 1.0 for i in range(10_000)}, 1, 1.0)
-    assert ledger.label_rows() == [(0, "", 1)]
-    assert ledger.metrology() == {}
-    assert ledger.done_phases(0) == set()
-
-
-def test_a_damaged_file_is_said_in_words(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    path.write_bytes(b"this is no database" * 1000)
-    with pytest.raises(RunError, match="is damaged, file is not a database"):
-        Ledger(path).check_schema()
-
-
-def test_labels_survive_a_kill(tmp_path: Path) -> None:
-    code = """
-import sys
-from pathlib import Path
-from querist.ledger import Ledger
-from querist.values import Label
-ledger = Ledger(Path(sys.argv[1]))
-ledger.create()
-for sample in range(10_000):
-    ledger.record_label(Label(sample, sample % 2), source="o", iteration=0)
-    print(sample, flush=True)
-"""
-    path = tmp_path / "ledger.db"
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    acknowledged = [int(process.stdout.readline()) for _ in range(50)]
-    os.kill(process.pid, signal.SIGKILL)
-    acknowledged += [int(line) for line in process.stdout.read().split()]
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
-    ledger = Ledger(path)
-    found = [sample for sample, _, _ in ledger.label_rows()]
+def test_a_ledger_is_found_again(place: Place, ledger: Ledger, opened: Opened) -> None:
+    start(ledger, [1])
+    answer(ledger, 5)
     ledger.close()
-    assert set(acknowledged) <= set(found)
-    assert len(found) == len(set(found)) <= len(acknowledged) + 1
+    again = opened(place)
+    assert again.open() is None
+    assert again.label_rows() == [(1, "", 0), (5, "", 1)]
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 5), st.integers(0, 2), st.sampled_from(["", "ann", "ben"])),
-        max_size=15,
-    )
-)
-def test_whatever_comes_the_first_label_of_each_annotator_stands(
-    tmp_path_factory: pytest.TempPathFactory, answers: list[tuple[int, int, str]]
-) -> None:
-    ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.db")
+def test_the_default_run_is_named_by_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    ledger = Ledger(tmp_path / "mine" / "ledger.db")
     ledger.create()
-    first: dict[tuple[int, str], int] = {}
-    for sample, value, annotator in answers:
-        expected = first.setdefault((sample, annotator), value)
-        label = Label(sample, value, annotator)
-        if value == expected:
-            ledger.record_label(label, source="o", iteration=0)
-        else:
-            with pytest.raises(LabelError):
-                ledger.record_label(label, source="o", iteration=0)
-    assert {(s, a): v for s, a, v in ledger.label_rows()} == first
-    assert ledger.labels_spent()[0] == len(first)
+    assert ledger.db.run_id == "mine"
     ledger.close()
+
+
+def test_a_run_that_has_begun(place: Place, ledger: Ledger, opened: Opened) -> None:
+    select(ledger, 0, [5])
+    if place.shared:
+        with pytest.raises(RunLockedError):
+            opened(place).create()
+    ledger.close()
+    with pytest.raises(RunExistsError, match=f"has a run {place.run_id} already: choose another"):
+        opened(place).create()
+
+
+def test_a_run_that_was_cut_off_while_it_was_made(
+    place: Place, ledger: Ledger, opened: Opened
+) -> None:
+    start(ledger, [1, 2], test=[3])
+    ledger.close()
+    again = opened(place)
+    again.create()
+    assert again.subset(INITIAL).tolist() == []
+    assert again.label_rows() == []
+    start(again, [4], test=[5])
+    again.close()
+    assert opened(place).subset("test").tolist() == [5]
+
+
+def test_runs_of_one_database_see_nothing_of_each_other(
+    own_place: Place, own_ledger: Ledger, opened: Opened
+) -> None:
+    other = opened(Place(own_place.where, "other"))
+    other.create()
+    for ledger, sample in ((own_ledger, 1), (other, 2)):
+        start(ledger, [sample], test=[3])
+        select(ledger, 0, [sample + 10], made={sample + 10: b"%d" % sample})
+        answer(ledger, sample + 10)
+        ledger.set_fact("x", ledger.db.run_id)
+        ledger.record_metrology(0, {"f1": float(sample)}, 1, 1.0)
+        ledger.commit_iteration(0, 1, {}, None)
+    for ledger, sample in ((own_ledger, 1), (other, 2)):
+        assert ledger.subset(INITIAL).tolist() == [sample]
+        assert ledger.selected().tolist() == [sample + 10]
+        assert [row[0] for row in ledger.label_rows()] == [sample, sample + 10]
+        assert ledger.fact("x") == ledger.db.run_id
+        assert ledger.metrology() == {0: {"f1": float(sample)}}
+        assert ledger.made_samples() == [b"%d" % sample]
+        assert ledger.labels_committed_to() == 2
+        assert len(ledger.commit_rows()) == ledger.next_iteration() == 1
+        ledger.verify()
+
+
+# The lease ---------------------------------------------------------------------------------------
+
+
+def test_fencing_numbers_go_up(place: Place, ledger: Ledger, opened: Opened) -> None:
+    assert ledger.db.fence == 1
+    ledger.close()
+    for fence in (2, 3):
+        again = opened(place)
+        again.open()
+        assert again.db.fence == fence
+        again.close()
+
+
+def test_the_holder_has_a_name(place: Place, ledger: Ledger, opened: Opened) -> None:
+    me = f"process {os.getpid()} on host {socket.gethostname()}"
+    reader = opened(place)
+    assert reader.holder() == me
+    assert reader.held_by() == (me if place.shared else None)
+    ledger.close()
+    assert reader.held_by() is None
+
+
+def test_a_shared_run_has_one_owner(
+    common_url: str, opened: Opened, request: pytest.FixtureRequest
+) -> None:
+    place = Place(common_url, request.node.name)
+    first, second = opened(place), opened(place)
+    first.create()
+    with pytest.raises(RunLockedError, match=f"worked on by process {os.getpid()} on host"):
+        second.open()
+    answer(first, 1)
+    first.close()
+    second.open()
+    answer(second, 2)
+    assert len(second.label_rows()) == 2
+
+
+def own(where: Path | str, run_id: str, ready: Connection) -> None:
+    """Make a run, and hold it."""
+    Ledger(where, run_id).create()
+    ready.send("mine")
+    signal.pause()
+
+
+def test_an_owner_that_is_killed_holds_nothing(
+    common_url: str, opened: Opened, own_process: Any
+) -> None:
+    place = Place(common_url, "killed owner")
+    ready, theirs = own_process.Pipe()
+    process = own_process.Process(target=own, args=(place.where, place.run_id, theirs))
+    process.start()
+    assert ready.recv() == "mine"
+    with pytest.raises(RunLockedError, match=f"process {process.pid} "):
+        opened(place).open()
+    process.kill()
+    process.join()
+    again = opened(place)
+    until = time.monotonic() + 20
+    while again.held_by() is not None:  # the server notices in a moment
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    again.open()
+    assert again.db.fence == 2
+
+
+def make(where: Path | str, run_id: str, together: Any) -> None:
+    """Make a ledger at the same time as another process."""
+    together.wait()
+    ledger = Ledger(where, run_id)
+    ledger.create()
+    ledger.set_fact("x", run_id)
+    assert ledger.facts() == {"x": run_id}
+
+
+def test_of_two_that_make_the_tables_each_gets_its_run(own_place: Place, own_process: Any) -> None:
+    together = own_process.Barrier(2)
+    both = [
+        own_process.Process(target=make, args=(own_place.where, name, together))
+        for name in ("a", "b")
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert sorted(own_place.raw("SELECT run_id FROM runs")) == [("a",), ("b",)]

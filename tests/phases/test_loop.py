@@ -435,7 +435,7 @@ def test_made_samples_are_kept(new_run: Any, drive: Any, component: Any) -> None
 def test_made_samples_that_are_not_finite(new_run: Any, component: Any) -> None:
     run = new_run(**proposing(component, type("Bad", (Proposing,), {"bad": True})))
     phases.train(run, 0)
-    with pytest.raises(StrategyError, match="NaN or infinite"):
+    with pytest.raises(StrategyError, match="1 of the 6 samples that the pool proposed have NaN or infinity"):
         phases.query(run, 0)
 
 

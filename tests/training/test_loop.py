@@ -89,7 +89,7 @@ def test_a_loss_that_is_not_finite(job: Any, learner: Any, targets: torch.Tensor
 
 
 def test_a_loss_that_grows_without_end(job: Any, learner: Any) -> None:
-    wild = {"name": "SGD", "options": {"lr": 1e30}}
+    wild = {"name": "SGD", "options": {"lr": 1e6, "momentum": 0.99}}
     with pytest.raises(LearnerError, match="lower the learning rate"):
         learner(module, None).fit(data(), job(optimizer=wild, max_training_epochs=20))
 

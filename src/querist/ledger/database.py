@@ -164,10 +164,11 @@ class Database:
             RunError: the database does not know it.
         """
         if self._run is None:
+            query = select(func.max(t.runs.c.id))
+            if self.shared:  # in a file of its own it is the only one, whatever its folder's name
+                query = query.where(t.runs.c.run_id == self.run_id)
             with self.errors(), self.engine.connect() as connection:
-                found = connection.scalar(
-                    select(func.max(t.runs.c.id)).where(t.runs.c.run_id == self.run_id)
-                )
+                found = connection.scalar(query)
             if found is None:
                 raise RunError(
                     f"{self.place} has no ledger of run {self.run_id}: bring back a copy, or start "

@@ -251,7 +251,7 @@ class _Labeling:
                 answer, reason, source=source, iteration=self.iteration, key=key
             )
             self.refused.append(reason)
-            _log.warning("an answer is in quarantine: %s", reason)
+            _log.info("an answer is in quarantine: %s", reason)
             if request is not None:
                 self._answered(request.sample)
             return
@@ -279,6 +279,11 @@ class _Labeling:
     def _say_what_is_wrong(self) -> None:
         """A source that gives nothing but errors is no source."""
         if self.came:
+            if self.refused:
+                _log.warning(
+                    "iteration %d: %d answers are in quarantine, the first one because %s",
+                    self.iteration, len(self.refused), self.refused[0],
+                )  # fmt: skip
             return
         if self.error is not None:
             raise self.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -98,19 +99,23 @@ class RunData:
         if classes is not None:
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < classes:
                 raise LabelError(
-                    f"a label is a class 0 to {classes - 1}, not {value!r} for sample "
-                    f"{label.index}: correct the label source, then resume; labels before it are "
-                    "stored"
+                    f"a label is a class 0 to {classes - 1}, not {value!r:.80} for sample "
+                    f"{label.index}"
                 )
             return
         numbers = value if isinstance(value, list) else [value]
-        if not all(
-            isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < float("inf")
-            for x in numbers
-        ):
+        if not all(_is_finite(number) for number in numbers):
             raise LabelError(
-                f"a label is a finite number or a list of them, not {value!r} for sample "
-                f"{label.index}: correct the label source, then resume; labels before it are stored"
+                f"a label is a finite number or a list of them, not {value!r:.80} for sample "
+                f"{label.index}"
+            )
+        given = (len(numbers),) if isinstance(value, list) else ()
+        expected = tuple(self.pool.targets(self.initial[:1]).shape[1:])
+        if given != expected:
+            wanted = f"a list of {expected[0]} numbers" if expected else "a number"
+            raise LabelError(
+                f"a label is {wanted} here, as the initial ones are, not {value!r:.80} for sample "
+                f"{label.index}"
             )
 
     def learned(self, label: Label) -> None:
@@ -124,6 +129,15 @@ class RunData:
         """Bring back the samples that were made on the way."""
         for content in ledger.made_samples():
             self.pool.add(from_bytes(content))
+
+
+def _is_finite(number: object) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond what a float can hold
+        return False
 
 
 def _consensus(values: list[LabelValue], task: Task) -> LabelValue:

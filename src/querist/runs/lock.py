@@ -30,17 +30,23 @@ class RunLock:
         path = folder / LOCK_FILE
         with storage_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                self._take(folder.name, probe)
+            except BaseException:
+                # A descriptor that nobody knows would hold the lock as long as the process lives.
+                os.close(self._descriptor)
+                raise
+
+    def _take(self, run_id: str, probe: bool) -> None:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._descriptor, 1000).decode(errors="replace")
-            os.close(self._descriptor)
-            raise RunLockedError(folder.name, _describe(holder)) from None
+            holder = os.pread(self._descriptor, 1000, 0).decode(errors="replace")
+            raise RunLockedError(run_id, _describe(holder)) from None
         if not probe:
             content = {"pid": os.getpid(), "host": socket.gethostname()}
-            with storage_errors(path):
-                os.ftruncate(self._descriptor, 0)
-                os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(content).encode(), 0)
 
     @classmethod
     def taken_over(cls, folder: Path) -> RunLock:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from querist.storage.atomic import storage_errors, write_file
 from querist.storage.store import store
 
 F1_KEYS = ("precision", "recall", "f1")
+_log = logging.getLogger(__name__)
 
 
 class DriverLog:
@@ -36,7 +39,13 @@ class DriverLog:
         }
         disk = store()
         with storage_errors(self._path), disk.open(self._path, "ab") as file:
-            disk.write(file, json.dumps(line).encode() + b"\n")
+            end = os.fstat(file.fileno()).st_size
+            try:
+                disk.write(file, json.dumps(line).encode() + b"\n")
+            except OSError:
+                with suppress(OSError):
+                    disk.truncate(file, end)  # half a line would spoil the next one
+                raise
 
 
 def write_metrology(folder: Path, records: Mapping[int, tuple[int, Mapping[str, float]]]) -> None:
@@ -74,11 +83,38 @@ def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
+class _LogFile(logging.Handler):
+    """Appends lines to a file. A disk that refuses stops no run, and is heard about once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._refused = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record).encode(errors="backslashreplace") + b"\n"
+            # Opened each time and without a buffer, which would be written again when it is closed.
+            with open(self._path, "ab", buffering=0) as file:
+                file.write(line)
+        except OSError as error:
+            if not self._refused:
+                self._refused = True
+                _log.warning(
+                    "%s cannot be written, %s: it will lack lines", self._path, error.strerror
+                )
+        except Exception:
+            self.handleError(record)
+
+
 class ConsoleLog:
-    """`console.log`: what Querist's loggers say while the run is open."""
+    """`console.log`: what Querist's loggers say while the run is open.
+
+    It is for people: nothing is read from it, so its lines go past the store and are not synced.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._handler = logging.FileHandler(folder / "console.log", delay=True)
+        self._handler = _LogFile(folder / "console.log")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._logger = logging.getLogger("querist")
         self._logger.addHandler(self._handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from querist.errors import StorageError
@@ -36,11 +36,32 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def create_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, so that a power cut does not undo it."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        store().make_folder(path)
-        store().sync_folder(path.parent)
+    """Make a folder, and those above it that are missing, so that a power cut does not undo it.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with storage_errors(folder):
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            store().make_folder(path)
+            store().sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; nothing to do when it is not there.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    with storage_errors(path):
+        store().remove(path)
+
+
+def _clear(rubbish: Path) -> None:
+    """Remove what is half done, as far as a disk that refused allows: the first error counts."""
+    with suppress(OSError):
+        store().remove(rubbish)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -56,7 +77,7 @@ def write_file(path: Path, content: bytes) -> None:
             crash_point("file.beside")
             store().replace(beside, path)
         except BaseException:
-            store().remove(beside)
+            _clear(beside)
             raise
         store().sync_folder(path.parent)
 
@@ -80,7 +101,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             crash_point("folder.beside")
             _put(beside, folder)
         except BaseException:
-            disk.remove(beside)
+            _clear(beside)
             raise
         crash_point("folder.renamed")
         disk.sync_folder(folder.parent)

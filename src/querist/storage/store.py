@@ -56,7 +56,7 @@ class Store:
     def remove(self, path: Path) -> None:
         """Remove a file or a folder with all that is in it; nothing to do when it is not there."""
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 

@@ -16,6 +16,24 @@ OLD = (
 APPEND_ONLY = (
     "runs", *OLD, "leases", "claims", "request_events", "quarantine",
 )  # fmt: skip
+COMMENTS = {
+    "alembic_version": "the newest migration that was applied",
+    "runs": "the runs of this ledger; of attempts to make one that were cut off the newest counts",
+    "claims": "keys that a source was asked for: one run asks, whatever others want the same label",
+    "commits": "iterations that are whole, with the SHA-256 of everything in them, as JSON",
+    "facts": "what holds for the whole run: fingerprint, outcome; the newest value counts",
+    "labels": "every label, durable the moment it arrived; a correction is a new revision",
+    "leases": "who may write: the holder of the highest fencing number",
+    "metrology": "what was measured; NULL stands for NaN",
+    "phases": "phases that are done, with what they did as JSON",
+    "quarantine": "answers that cannot be labels, as text, with the reason; never trained on",
+    "request_events": "what happened to a request; the newest event says where it stands",
+    "requests": "labels that are wanted; written with the selection, before anybody is asked",
+    "samples": "samples that were made on the way, as JSON",
+    "selections": "what the query strategies chose",
+    "subsets": "which samples are held back, and which were labeled at the start; never changes",
+    "verdicts": "the gate's decisions with their evidence, as JSON",
+}
 REFUSAL = "rows of the ledger are only ever added"
 
 
@@ -31,6 +49,7 @@ def upgrade() -> None:
     for table in OLD:
         op.drop_table(f"old_{table}")
     _refuse_changes()
+    _say_what_they_hold()
 
 
 def _run(primary_key: bool = True) -> sa.Column[int]:
@@ -203,9 +222,9 @@ def _bring_over() -> None:
     run_id = context.config.attributes["run_id"]
     created = _one("SELECT min(arrived) FROM old_labels") or 0.0
     op.execute(
-        sa.text("INSERT INTO runs (id, run_id, attempt, created) VALUES (1, :run_id, 0, :created)").bindparams(
-            run_id=run_id, created=created
-        )
+        sa.text(
+            "INSERT INTO runs (id, run_id, attempt, created) VALUES (1, :run_id, 0, :created)"
+        ).bindparams(run_id=run_id, created=created)
     )
     _copy("facts", ["key", "value"], where="key != 'schema'")
     _copy("subsets", ["subset", "position", "sample"])
@@ -278,3 +297,10 @@ def _refuse_changes() -> None:
                 f"CREATE TRIGGER {table}_{name} BEFORE {when} ON {table} "
                 f"FOR EACH {each} EXECUTE FUNCTION querist_refuse()"
             )
+
+
+def _say_what_they_hold() -> None:
+    """Comments, where the database keeps them."""
+    if op.get_bind().dialect.supports_comments:
+        for table, words in COMMENTS.items():
+            op.create_table_comment(table, words)

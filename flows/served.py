@@ -1,0 +1,52 @@
+"""What a served flow may do with the machine that serves it.
+
+Whoever may trigger a flow types its parameters into a form. Where it writes and which tracker it
+talks to, with whose credentials, is the operator's to say: `QUERIST_ROOT` in the environment of a
+served flow makes both fixed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from querist.config import Experiment
+from querist.config.driver import DriverConfig
+from querist.errors import ConfigurationError
+
+ROOT_VARIABLE = "QUERIST_ROOT"
+"""The folder, absolute, inside which served flows write; unset where the user is the operator."""
+
+
+def as_served(experiment: Experiment) -> Experiment:
+    """The experiment with its run folder inside the operator's; unchanged without one.
+
+    Raises:
+        ConfigurationError: it names a folder outside, or a tracker.
+    """
+    root = os.environ.get(ROOT_VARIABLE)
+    if not root:
+        return experiment
+    if experiment.tracking.uri is not None:
+        raise ConfigurationError(
+            "tracking.uri is the operator's to set where flows are served "
+            "(MLFLOW_TRACKING_URI): remove it"
+        )
+    driver = experiment.driver.model_copy(
+        update={"root_log_dir": _inside(Path(root), experiment.driver.root_log_dir)}
+    )
+    return experiment.model_copy(update={"driver": driver})
+
+
+def _inside(root: Path, wanted: Path) -> Path:
+    """`wanted` below `root`; the default is `root` itself."""
+    if wanted == DriverConfig().root_log_dir:
+        return root
+    # As it really is, so that neither `..` nor a symbolic link leads out of it.
+    found = (root / wanted).resolve()
+    if not found.is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            f"driver.root_log_dir is a folder inside the operator's where flows are served, "
+            f"unlike {str(wanted)!r}: remove it, or name a folder relative to that one"
+        )
+    return found

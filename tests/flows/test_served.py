@@ -1,0 +1,52 @@
+"""What whoever triggers a served flow may not choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from querist.config.load import build_experiment
+from querist.errors import ConfigurationError
+from querist.flows.served import as_served
+
+MINIMAL: dict[str, Any] = {
+    "name": "served",
+    "data": {"pool": "digits", "initial": {"count": 10}},
+    "learner": {"name": "sklearn", "options": {"estimator": "logistic_regression"}},
+    "strategies": {"query": {"name": "margin", "n": 5}, "label": "oracle", "metrology": "f1"},
+}
+
+
+def experiment(**groups: Any) -> Any:
+    return build_experiment(MINIMAL | groups)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUERIST_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def test_without_an_operator_everything_is_the_users() -> None:
+    wanted = experiment(driver={"root_log_dir": "/else"}, tracking={"uri": "sqlite:///x.db"})
+    assert as_served(wanted) is wanted
+
+
+def test_runs_are_in_the_operators_folder(root: Path) -> None:
+    assert as_served(experiment()).driver.root_log_dir == root
+    inside = as_served(experiment(driver={"root_log_dir": "team/a"}))
+    assert inside.driver.root_log_dir == root / "team" / "a"
+
+
+@pytest.mark.parametrize("wanted", ["/etc", "..", "a/../../b", "link"])
+def test_and_nowhere_else(wanted: str, root: Path) -> None:
+    (root / "link").symlink_to("/")
+    with pytest.raises(ConfigurationError, match="inside the operator's"):
+        as_served(experiment(driver={"root_log_dir": wanted}))
+
+
+def test_the_tracker_is_the_operators(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the operator's to set"):
+        as_served(experiment(tracking={"uri": "http://collects.passwords"}))
