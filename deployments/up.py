@@ -117,7 +117,7 @@ def up(
     settings.check_host(place.host, exposed=exposed, environment=environment)
     if importlib.util.find_spec("flask_wtf") is None:
         raise ConfigurationError(
-            "MLflow's basic auth needs Flask-WTF: `pip install 'mlflow[auth]'`"
+            "MLflow's basic auth needs Flask-WTF: `pip install 'querist[service]'`"
         )
     with storage_errors(place.service):
         place.service.mkdir(parents=True, exist_ok=True)

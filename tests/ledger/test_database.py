@@ -280,9 +280,20 @@ def test_a_damaged_file_is_said_in_words(tmp_path: Path) -> None:
         Ledger(path).check_schema()
 
 
-def test_a_database_without_the_run(place: Place, ledger: Ledger, opened: Any) -> None:
+def test_a_shared_database_without_the_run(common_url: str, opened: Any) -> None:
+    opened(Place(common_url, "somebody")).create()
     with pytest.raises(RunError, match="has no ledger of run nobody: bring back a copy"):
-        opened(Place(place.where, "nobody")).open()
+        opened(Place(common_url, "nobody")).open()
+
+
+def test_a_file_goes_with_its_folder_whatever_its_name(tmp_path: Path, opened: Any) -> None:
+    ledger = opened(Place(tmp_path / "ledger.db", "before"))
+    ledger.create()
+    answer(ledger, 5)
+    ledger.close()
+    renamed = opened(Place(tmp_path / "ledger.db", "after"))
+    renamed.open()
+    assert renamed.label_rows() == [(5, "", 1)]
 
 
 def test_an_empty_database_is_no_ledger(own_place: Place, opened: Any) -> None:
