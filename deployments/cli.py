@@ -155,9 +155,15 @@ def _drive(
     with own_host():
         from querist.deployments.terminal import Watch, show_summary
         from querist.flows import active_learning
+        from querist.progress import watched_by
 
-        with Watch(err if as_json else out).shown():
-            summary = execute(lambda: call(active_learning), server)
+        seen: set[str] = set()
+        watch = Watch(err if as_json else out)
+        try:
+            with watch.shown(), watched_by(lambda progress: seen.add(progress.run_id)):
+                summary = execute(lambda: call(active_learning), server)
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(*seen) from stopped  # by its name it can be resumed
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": seconds}))

@@ -59,8 +59,11 @@ def mistakes() -> Iterator[None]:
         words = f"{type(error).__name__}: {one_line(error)}"
         err.print(f"[red]error:[/red] {escape(words)}", soft_wrap=True)
         raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        err.print("stopped; `querist resume` goes on where the run stands")
+    except KeyboardInterrupt as stopped:
+        how = "".join(f": `querist resume {run_id}`" for run_id in stopped.args)
+        err.print(
+            f"stopped; `querist resume` goes on where the run stands{escape(how)}", soft_wrap=True
+        )
         raise typer.Exit(1) from None
 
 

@@ -1,8 +1,8 @@
 """The hand-over between query and label.
 
-Every request is in the ledger before it is handed over. `ledger` reads it from there; `memory` hands
-it over inside the process, and after a crash is filled again from the ledger. Another queue can
-hand requests to label workers elsewhere.
+Every request is in the ledger before it is handed over. `ledger` reads it from there; `memory`
+hands it over inside the process, and after a crash is filled again from the ledger. Another queue
+can hand requests to label workers elsewhere.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def test_a_commit_row_names_everything(ledger: Ledger) -> None:
     whole(ledger, 0)
     (row,) = ledger.commit_rows()
     assert (row.labels, row.checkpoint) == (10, "digest")
-    assert {"weights", "labels", "selection", "metrics", "verdict", "previous"} == set(
+    assert {"weights", "labels", "selection", "metrics", "verdict", "previous", "row"} == set(
         json.loads(row.digests)
     )
 

@@ -156,6 +156,23 @@ def test_a_key_is_claimed_by_one_run(own_place: Place, own_ledger: Ledger, opene
     ]
 
 
+def test_a_key_is_free_again_when_its_run_was_told_that_nothing_was_bought(
+    own_place: Place, own_ledger: Ledger, opened: Opened
+) -> None:
+    other = opened(Place(own_place.where, "other"))
+    other.create()
+    (key,) = keys([1])
+    select(own_ledger, 0, [1], keys=[key])
+    select(other, 0, [1], keys=[key])
+    own_ledger.record_asked([key], by_key=False)
+    for kept in (RequestState.PENDING, RequestState.IN_DOUBT, RequestState.LOST):
+        own_ledger.record_state([key], kept)
+        assert other.record_asked([key], by_key=False) == frozenset()
+    own_ledger.record_state([key], RequestState.FAILED)
+    assert other.record_asked([key], by_key=False) == {key}
+    assert own_ledger.record_asked([key], by_key=False) == frozenset(), "it is the other's now"
+
+
 def claim(where: Path | str, run_id: str, together: Any, results: Connection) -> None:
     """Claim what others claim at the same time, each in an order of its own."""
     ledger = Ledger(where, run_id)

@@ -113,12 +113,19 @@ class Iterations:
             files: SHA-256 of the checkpoint's files by name.
         """
         with self.db.writing() as c:
-            digests = {**(files or {}), **self._digests(c, iteration)}
-            row = {
-                "iteration": iteration,
+            content = {
                 "labels": labels,
                 "settings": json.dumps(settings),
                 "checkpoint": checkpoint,
+            }
+            digests = {
+                **(files or {}),
+                **self._digests(c, iteration),
+                "row": _digest_of([list(content.values())]),
+            }
+            row = {
+                "iteration": iteration,
+                **content,
                 "digests": json.dumps(digests),
                 "committed": time.time(),
             }
@@ -145,7 +152,8 @@ class Iterations:
         with self.db.errors(), self.db.engine.connect() as c:
             for row in self.commit_rows():
                 committed = json.loads(row.digests)
-                for what, digest in self._digests(c, row.iteration).items():
+                own = _digest_of([[row.labels, row.settings, row.checkpoint]])
+                for what, digest in {**self._digests(c, row.iteration), "row": own}.items():
                     if what in committed and committed[what] != digest:
                         raise RunError(
                             f"the {what} of iteration {row.iteration} in {self.db.place} does not "
@@ -244,5 +252,8 @@ class Iterations:
 
 def _digest(c: Connection, query: Select[Any]) -> str:
     """SHA-256 of rows, in an order of their own, as JSON."""
-    rows = sorted(json.dumps(list(row)) for row in c.execute(query))
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return _digest_of([list(row) for row in c.execute(query)])
+
+
+def _digest_of(rows: list[list[Any]]) -> str:
+    return hashlib.sha256("\n".join(sorted(map(json.dumps, rows))).encode()).hexdigest()

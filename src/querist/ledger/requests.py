@@ -202,18 +202,42 @@ class Requests(Iterations):
         """
         state = RequestState.ASKED_BY_KEY if by_key else RequestState.ASKED
         with self.db.writing() as c:
-            now = time.time()
+            claimed = self._newest_claims(c, keys)
             # In one order for all runs: two that claim the same keys must not wait for each other.
-            claims = [{"key": key, "claimed": now} for key in sorted(keys)]
+            claims = [
+                {"key": key, "number": number, "claimed": time.time()}
+                for key in sorted(keys)
+                if (number := self._free_number(c, key, claimed.get(key))) is not None
+            ]
             self.db.add_new(c, t.claims, claims)
-            ours: frozenset[str] = frozenset()
-            for some in in_parts(keys):
-                query = select(t.claims.c.key).where(
-                    t.claims.c.key.in_(some), t.claims.c.run == self.db.run
-                )
-                ours |= frozenset(row[0] for row in c.execute(query))
+            claimed = self._newest_claims(c, keys)
+            ours = frozenset(key for key in keys if claimed[key][1] == self.db.run)
             self._add_events(c, [key for key in keys if key in ours], state, "")
         return ours
+
+    def _newest_claims(self, c: Connection, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Number and run of each key's newest claim."""
+        found: dict[str, tuple[int, int]] = {}
+        for some in in_parts(keys):
+            query = select(t.claims).where(t.claims.c.key.in_(some)).order_by(t.claims.c.number)
+            found |= {row.key: (row.number, row.run) for row in c.execute(query)}
+        return found
+
+    def _free_number(self, c: Connection, key: str, newest: tuple[int, int] | None) -> int | None:
+        """The number of a claim that may be made; None while the key is somebody's.
+
+        It is free again when the run that claimed it was told that nothing was bought.
+        """
+        if newest is None:
+            return 0
+        number, run = newest
+        if run == self.db.run:
+            return None
+        events = t.request_events
+        query = select(events.c.event).where(events.c.run == run, events.c.key == key)
+        said = c.scalar(query.order_by(events.c.id.desc()).limit(1))
+        given_up = said in (RequestState.FAILED, RequestState.WANTED)
+        return number + 1 if given_up else None
 
     def record_state(self, keys: Sequence[str], state: RequestState, reason: str = "") -> None:
         """Write down where requests stand now."""

@@ -6,6 +6,7 @@ ledgers that an older version made; a test holds the two equal.
 
 from __future__ import annotations
 
+import logging
 from importlib.resources import files
 
 from sqlalchemy import Connection, insert, inspect, select
@@ -85,6 +86,7 @@ def bring_up_to_date(database: Database) -> str | None:
         return None
     if found not in known_versions():
         check_schema(database)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
 

@@ -127,9 +127,10 @@ claims = Table(
     "claims",
     metadata,
     Column("key", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     _run(primary_key=False),
     Column("claimed", Float, nullable=False),
-    comment="keys that a source was asked for: one run asks, whatever others want the same label",
+    comment="keys that a source was asked for: one run asks, the newest claim says which",
 )
 
 request_events = Table(

@@ -30,6 +30,8 @@ from querist.runs.run import Run
 from querist.values import Label, Phase
 
 MAX_WAIT_SECONDS = 60.0
+BROKEN = (ConfigurationError, DataError, RunError, StrategyError)
+"""What no further attempt mends."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ class _Labeling:
         self.came = 0
         self.refused: list[str] = []
         self.error: Exception | None = None
+        self._strays = 0
         self._requests = {request.sample: request for request in run.ledger.requests()}
         self._key_of = {sample: request.key for sample, request in self._requests.items()}
         self._waiting: dict[int, OpenRequest] = {}
@@ -135,8 +138,22 @@ class _Labeling:
 
     def _recall(self, doubtful: list[OpenRequest]) -> None:
         """Let the source say by key what it has sold; it was never asked for the rest."""
-        for answer in self.source.recall(self._question(doubtful)):
-            self._take(answer)
+        answers = self.source.recalled(
+            self._question(doubtful), self.settings.label_timeout_seconds
+        )
+        try:
+            for answer in answers:
+                self._take(answer)
+        except BROKEN:
+            raise
+        except Exception as error:
+            # What it did not come to say stays in doubt, and is asked for by the next iteration.
+            self.error = error
+            _log.warning(
+                "iteration %d: the label source cannot say what it has sold, %s",
+                self.iteration, _words(error),
+            )  # fmt: skip
+            return
         unknown = [r for r in doubtful if r.sample in self._requests]
         reason = "the source knows nothing of this key"
         self._set_state(unknown, RequestState.WANTED, reason)
@@ -160,6 +177,7 @@ class _Labeling:
         if not mine:
             return
         crash_point("label.claimed")
+        self._strays = 0
         answers = self.source.answers(self._question(mine), self.settings.label_timeout_seconds)
         try:
             while True:
@@ -167,7 +185,7 @@ class _Labeling:
                     answer = next(answers)
                 except StopIteration:
                     break
-                except (ConfigurationError, DataError, RunError, StrategyError):
+                except BROKEN:
                     self._still(mine, RequestState.FAILED, "it broke its contract")
                     raise
                 except InDoubtError as error:
@@ -181,11 +199,15 @@ class _Labeling:
             close = getattr(answers, "close", None)
             if close is not None:
                 close()
-        self._still(mine, RequestState.PENDING, "the source will answer later")
+        if self._strays and not self.source.by_key:
+            reason = "the source gave an answer that belongs to no request: it may be this one's"
+            self._leave_in_doubt(self._unanswered(mine), reason)
+        else:
+            self._still(mine, RequestState.PENDING, "the source will answer later")
 
     def _failed(self, asked: list[OpenRequest], state: RequestState, error: Exception) -> None:
         self.error = error
-        words = f"{type(error).__name__}: {error}"
+        words = _words(error)
         if state is RequestState.IN_DOUBT and not self.source.by_key:
             self._leave_in_doubt(self._unanswered(asked), words)
             return
@@ -242,17 +264,18 @@ class _Labeling:
     def _take(self, answer: object) -> None:
         """Make an answer durable: as a label, or in quarantine."""
         run, source = self.run, self.source.identity
-        index = getattr(answer, "index", None)
-        request = self._requests.get(index) if isinstance(index, int) else None
         reason = refusal(run, answer)
         if reason is not None:
+            request = self._asked_for(answer)
             key = None if request is None else request.key
             run.ledger.record_quarantine(
                 answer, reason, source=source, iteration=self.iteration, key=key
             )
             self.refused.append(reason)
             _log.info("an answer is in quarantine: %s", reason)
-            if request is not None:
+            if request is None:
+                self._strays += 1
+            else:
                 self._answered(request.sample)
             return
         assert isinstance(answer, Label)
@@ -269,6 +292,14 @@ class _Labeling:
                 source.name, answer.value, answer.index,
             )  # fmt: skip
         self._answered(answer.index)
+
+    def _asked_for(self, answer: object) -> OpenRequest | None:
+        """The request that a refused answer belongs to, if that can be told."""
+        try:
+            index = answer.index  # type: ignore[attr-defined]
+        except Exception:  # an object of the source's that raises when it is looked at
+            return None
+        return self._requests.get(index) if type(index) is int else None
 
     def _answered(self, sample: int) -> None:
         self._requests.pop(sample, None)
@@ -292,3 +323,7 @@ class _Labeling:
                 f"not one answer was a label, {len(self.refused)} are in quarantine: "
                 f"{self.refused[0]}; correct the label source, then resume"
             )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

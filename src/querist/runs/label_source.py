@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from querist.requests import LabelRequest
 from querist.storage.plain import digest_of
 
 _END = object()
+
+_Ask = Callable[[LabelRequest], Iterable[Any]]
 
 Late = queue.SimpleQueue[Any]
 """Answers of a source that was given up on: they may still come."""
@@ -61,15 +63,26 @@ class LabelSource:
             seconds: how long it may be silent; None = for ever.
 
         Raises:
-            InDoubtError: it was silent for longer; what it says later is in `late`.
+            InDoubtError: it was silent for longer, and what it says later is in `late`; or it asked
+                for the end of the process.
             Exception: whatever the source raises.
         """
+        yield from self._answers(self.strategy.label, request, seconds)
+
+    def recalled(self, request: LabelRequest, seconds: float | None) -> Iterator[Any]:
+        """What the source says that it has sold; as `answers`, but that nothing is bought."""
+        yield from self._answers(self.recall, request, seconds)
+
+    def _answers(self, ask: _Ask, request: LabelRequest, seconds: float | None) -> Iterator[Any]:
         if seconds is None:
-            yield from self.strategy.label(request)
+            try:
+                yield from ask(request)
+            except SystemExit as error:
+                raise _gone(error) from error
             return
         said: Late = queue.SimpleQueue()
         threading.Thread(
-            target=_listen, args=(self.strategy, request, said), name="label-source", daemon=True
+            target=_listen, args=(ask, request, said), name="label-source", daemon=True
         ).start()
         while True:
             try:
@@ -83,7 +96,9 @@ class LabelSource:
             if answer is _END:
                 return
             if isinstance(answer, _Raised):
-                raise answer.error
+                if isinstance(answer.error, Exception):
+                    raise answer.error
+                raise _gone(answer.error) from answer.error
             yield answer
 
     def late_answers(self) -> Iterator[Any]:
@@ -99,14 +114,21 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class _Raised:
-    error: Exception
+    error: BaseException
 
 
-def _listen(strategy: LabelStrategy, request: LabelRequest, said: Late) -> None:
+def _gone(error: BaseException) -> InDoubtError:
+    """A source that ends the process would end the run as if all were well."""
+    return InDoubtError(
+        f"the label source raised {type(error).__name__}: whether it was bought is not known"
+    )
+
+
+def _listen(ask: _Ask, request: LabelRequest, said: Late) -> None:
     try:
-        for answer in strategy.label(request):
+        for answer in ask(request):
             said.put(answer)
-    except Exception as error:
+    except BaseException as error:  # a thread would end without a word, and be waited for
         said.put(_Raised(error))
     else:
         said.put(_END)

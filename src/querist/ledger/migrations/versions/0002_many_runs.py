@@ -19,7 +19,7 @@ APPEND_ONLY = (
 COMMENTS = {
     "alembic_version": "the newest migration that was applied",
     "runs": "the runs of this ledger; of attempts to make one that were cut off the newest counts",
-    "claims": "keys that a source was asked for: one run asks, whatever others want the same label",
+    "claims": "keys that a source was asked for: one run asks, the newest claim says which",
     "commits": "iterations that are whole, with the SHA-256 of everything in them, as JSON",
     "facts": "what holds for the whole run: fingerprint, outcome; the newest value counts",
     "labels": "every label, durable the moment it arrived; a correction is a new revision",
@@ -124,6 +124,7 @@ def _make_request_tables() -> None:
     op.create_table(
         "claims",
         sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         _run(primary_key=False),
         sa.Column("claimed", sa.Float, nullable=False),
     )
@@ -253,7 +254,9 @@ def _bring_over() -> None:
         "LEFT JOIN old_phases p ON p.iteration = r.iteration AND p.phase = 'label' "
         "WHERE r.sample NOT IN (SELECT sample FROM old_labels)"
     )
-    op.execute("INSERT INTO claims (key, run, claimed) SELECT key, 1, 0 FROM old_requests")
+    op.execute(
+        "INSERT INTO claims (key, number, run, claimed) SELECT key, 0, 1, 0 FROM old_requests"
+    )
 
 
 def _copy(
