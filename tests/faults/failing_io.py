@@ -19,7 +19,7 @@ import torch
 
 from tests.shared.driven import Place
 
-READING = ("posix/io/rw/read", "posix/io/rw/pread", "posix/io/rw/pread/reduce")
+READING = ("posix/io/rw/read", "posix/io/rw/pread")
 WRITING = (
     "posix/io/rw/write",
     "posix/io/rw/write/reduce",

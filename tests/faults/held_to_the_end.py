@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from importlib import import_module
 
 import held
 
 Model, label = held.Model, held.label
 
-# `querist.phases.conclude` is the function; its module is only to be had so.
-_module = sys.modules["querist.phases.conclude"]
+# As an attribute of `querist.phases` it is the function; this is its module.
+_module = import_module("querist.phases.conclude")
 _module.draw = held._held("conclude", _module.draw)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 
 from querist.errors import QueristError, StorageError
 from querist.ledger import Ledger
-from querist.runs.records import ConsoleLog
+from querist.runs.lock import RunLock
+from querist.runs.records import ConsoleLog, DriverLog
 from querist.storage.store import Store, stored_by
 from tests.shared.driven import STEPS, Place
 from tests.shared.killed import HERE, ITERATIONS, LABELS, Outcome
@@ -53,7 +55,7 @@ class Refusing(Store):
     def _asked(self, operation: str, *, takes_space: bool = False) -> None:
         self.count += 1
         lasts = {errno.ENOSPC: takes_space, errno.EROFS: operation != "sync"}
-        if self.count == self.at or 0 < self.at < self.count and lasts.get(self.reason, False):
+        if self.count == self.at or (0 < self.at < self.count and lasts.get(self.reason, False)):
             raise OSError(self.reason, os.strerror(self.reason))
 
     def open(self, path: Path, mode: str = "wb") -> BinaryIO:
@@ -267,3 +269,24 @@ def test_a_log_for_people_that_cannot_be_written_is_heard_about_once(
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "console.log cannot be written, No such file" in warning.getMessage()
     assert capsys.readouterr().err == ""
+
+
+def test_half_a_line_of_the_driver_log_is_taken_back(tmp_path: Path) -> None:
+    log = DriverLog(tmp_path)
+    with stored_by(Refusing(at=2)), pytest.raises(StorageError, match="make room"):
+        log.write(0, "train", "start")
+    log.write(0, "train", "start")
+    assert len([json.loads(line) for line in (tmp_path / "driver_log.json").open()]) == 1
+
+
+def test_a_lock_that_cannot_be_written_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StorageError, match="No space left"):
+            RunLock(tmp_path)
+    RunLock(tmp_path).release()

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,10 @@ def work(
     crash: str = "",
     asked: str = "",
     die_after: float | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """All of a run without Prefect, killed at a named point, or some time after its start."""
+    os.environ.update(variables or {})
     from querist import phases
     from querist.config.load import load_experiment
     from querist.phases import begin, conclude

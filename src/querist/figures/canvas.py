@@ -7,8 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from querist.storage.atomic import write_file
-from querist.storage.store import store
+from querist.storage.atomic import create_folder, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +37,7 @@ def new_figure(*, width: float = 7.0, height: float = 4.4) -> tuple[Figure, Axes
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG as a whole: who reads `path` meanwhile sees the old figure or the new one."""
-    store().make_folder(path.parent)
+    create_folder(path.parent)
     drawn = io.BytesIO()
     with warnings.catch_warnings():
         # A name may be in any script; what the font lacks is drawn as a box.

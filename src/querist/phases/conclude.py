@@ -124,7 +124,6 @@ def summarize(run: Run, last: int, yields: int) -> Summary:
 def draw(run: Run) -> list[Path]:
     """The figures that this run's data allow."""
     folder = run.reference.folder / "figures"
-    folder.mkdir(exist_ok=True)
     drawn = []
     metric = main_metric(run)
     if metric is not None:

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from querist.errors import CheckpointError
-from querist.storage.atomic import TEMPORARY, create_folder, sha256, write_folder
-from querist.storage.store import store
+from querist.storage.atomic import (
+    TEMPORARY,
+    create_folder,
+    remove,
+    sha256,
+    storage_errors,
+    write_folder,
+)
 
 MANIFEST = "manifest.json"
 _STEP = re.compile(r"step_(\d{4,})")
@@ -64,7 +70,8 @@ class Checkpoints:
 
     def iterations(self) -> list[int]:
         """The iterations that have a checkpoint, ascending."""
-        found = (_STEP.fullmatch(path.name) for path in self._folder.iterdir())
+        with storage_errors(self._folder):
+            found = [_STEP.fullmatch(path.name) for path in self._folder.iterdir()]
         return sorted(int(match[1]) for match in found if match)
 
     def prune(self, *, newest: int, interval: int, keep: frozenset[int]) -> None:
@@ -78,7 +85,7 @@ class Checkpoints:
         for iteration in self.iterations():
             by_interval = interval > 0 and (iteration + 1) % interval == 0
             if iteration < newest and not by_interval and iteration not in keep:
-                store().remove(self.path(iteration))
+                remove(self.path(iteration))
 
     def clear_rubbish(self, recorded: frozenset[int]) -> None:
         """Remove what a killed process left: half-written, or whole and never recorded.
@@ -87,10 +94,10 @@ class Checkpoints:
             recorded: the iterations whose training is in the ledger.
         """
         for path in self._folder.glob(f"{TEMPORARY}*"):
-            store().remove(path)
+            remove(path)
         for iteration in self.iterations():
             if iteration not in recorded:
-                store().remove(self.path(iteration))
+                remove(self.path(iteration))
 
 
 def read_checkpoint(
@@ -157,4 +164,4 @@ class PartialCheckpoint:
 
     def remove(self) -> None:
         """The training is done, and its real checkpoint is written."""
-        store().remove(self._folder)
+        remove(self._folder)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import copy
 import ctypes
 import gc
 import logging
@@ -40,9 +39,14 @@ Step = Callable[..., Any]
 
 HOST_VARIABLE = "QUERIST_HOST"
 """Where flows carry out the steps that were given no host: `thread` (the default) or `process`."""
-NOT_FOR_STEPS = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_PASSWORD")
+NOT_FOR_STEPS = (
+    "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)  # fmt: skip
 """What the environment of a spawned host leaves out: steps talk to no server."""
 PR_SET_PDEATHSIG = 1
+_LOOK_SECONDS = 1.0
+_OF_EVERY_RECORD = frozenset(logging.makeLogRecord({}).__dict__)
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +79,7 @@ class LocalHost:
 
     async def _to_its_end(self, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, and its run must not be closed while it works on it."""
-        thread = asyncio.ensure_future(asyncio.to_thread(call))
+        thread = asyncio.ensure_future(asyncio.to_thread(_awaitable, call))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
@@ -127,25 +131,36 @@ class ProcessHost:
         with self._turn:
             try:
                 self._connection.send((run, step, args))
-                while True:
-                    kind, content = self._connection.recv()
-                    if kind == "progress":
-                        tell(content)
-                    elif kind == "log":
-                        logging.getLogger(content.name).handle(content)
-                    elif kind == "error":
-                        with suppress(AttributeError):
-                            content.in_the_log = True  # with its traceback, by the child
-                        raise content
-                    else:
-                        return content
-            except (EOFError, OSError) as error:
-                if isinstance(error, RunError):
-                    raise
-                raise HostDiedError(
-                    "the process that carried out the run ended with exit code "
-                    f"{self.exit_code()}: `querist resume` goes on where the run stands"
-                ) from None
+            except OSError:
+                raise self._died() from None
+            while True:
+                kind, content = self._receive()
+                if kind == "progress":
+                    tell(content)
+                elif kind == "log":
+                    logging.getLogger(content.name).handle(content)
+                elif kind == "error":
+                    with suppress(AttributeError):
+                        content.in_the_log = True  # with its traceback, by the child
+                    raise content
+                else:
+                    return content
+
+    def _receive(self) -> Any:
+        try:
+            while not self._connection.poll(_LOOK_SECONDS):
+                # What user code has forked may hold the child's end open: no EOF tells its death.
+                if not self.alive() and not self._connection.poll():
+                    raise EOFError
+            return self._connection.recv()
+        except (EOFError, OSError):
+            raise self._died() from None
+
+    def _died(self) -> HostDiedError:
+        return HostDiedError(
+            f"the process that carried out the run ended with exit code {self.exit_code()}: "
+            "`querist resume` goes on where the run stands"
+        )
 
     def alive(self) -> bool:
         """Whether the child lives."""
@@ -225,21 +240,30 @@ class SpawnedHost(ProcessHost):
 
     def alive(self) -> bool:
         """Whether the child lives."""
-        return self._process.poll() is None
+        return self._wait(0) is None
 
     def exit_code(self) -> int | None:
         """How the child ended; waits up to 5 s for its end."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        return self._process.returncode
+        return self._wait(5)
 
     def stop(self) -> None:
         """End the child and what it started, in the middle of a step if need be."""
         atexit.unregister(self.stop)
         if self.alive():
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill_all()
             self._process.wait()
+
+    def _wait(self, seconds: float) -> int | None:
+        """Its exit code, once it has ended; what it had started ends with it."""
+        if self._process.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+                self._kill_all()
+        return self._process.returncode
+
+    def _kill_all(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _serve_forked(connection: Connection, parents_end: Connection, parent: int) -> None:
@@ -268,13 +292,11 @@ def serve(connection: Connection, parent: int) -> None:
             except EOFError:
                 return
             try:
-                result = step(*args) if run is None else step(open_run(run), *args)
+                send("result", step(*args) if run is None else step(open_run(run), *args))
             except BaseException as error:
                 if not isinstance(error, QueristError):
                     _log.exception("the step %s failed", getattr(step, "__name__", step))
                 send("error", _portable(error))
-            else:
-                send("result", result)
 
 
 def _end_with(parent: int) -> None:
@@ -291,13 +313,18 @@ class _Forward(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        sent = copy.copy(record)
-        sent.msg, sent.args = record.getMessage(), None
-        if record.exc_info:
-            # A traceback does not travel, its words do.
-            sent.exc_text = logging.Formatter().formatException(record.exc_info)
-            sent.exc_info = None
-        self._send("log", sent)
+        try:
+            sent = logging.makeLogRecord(
+                {k: v for k, v in record.__dict__.items() if k in _OF_EVERY_RECORD}
+            )
+            sent.msg, sent.args = record.getMessage(), None
+            if record.exc_info:
+                # A traceback does not travel, its words do.
+                sent.exc_text = logging.Formatter().formatException(record.exc_info)
+                sent.exc_info = None
+            self._send("log", sent)
+        except Exception:
+            self.handleError(record)
 
 
 def _forward_logs(send: Callable[[str, Any], None]) -> None:
@@ -309,11 +336,32 @@ def _forward_logs(send: Callable[[str, Any], None]) -> None:
 
 def _portable(error: BaseException) -> BaseException:
     """The error itself if it can travel between processes, else its words."""
+    if not _can_be_awaited(error):
+        return _in_words(error)
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RunError(f"{type(error).__name__}: {error}")
+        return _in_words(error)
     return error
+
+
+def _awaitable(call: Callable[[], Any]) -> Any:
+    """What `call` gives, its errors such that a coroutine can wait for them."""
+    try:
+        return call()
+    except BaseException as error:
+        if _can_be_awaited(error):
+            raise
+        raise _in_words(error) from error
+
+
+def _can_be_awaited(error: BaseException) -> bool:
+    """Who awaits a StopIteration waits for ever; SystemExit and the like end the event loop."""
+    return isinstance(error, Exception) and not isinstance(error, StopIteration)
+
+
+def _in_words(error: BaseException) -> RunError:
+    return RunError(f"{type(error).__name__}: {error}")
 
 
 _given: Host | None = None

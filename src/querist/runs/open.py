@@ -45,7 +45,7 @@ from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
 from querist.runs.schedules import check_schedules
-from querist.storage.atomic import TEMPORARY, create_folder, storage_errors, write_file
+from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 from querist.tracking.spool import TrackingSpool
 from querist.values import Phase
 
@@ -145,8 +145,7 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     data, labels = prepare_data(experiment)
     _check_test_set(data, strategies)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
-    with storage_errors(folder):
-        create_folder(folder)
+    create_folder(folder)
     lock = RunLock(folder)
     ledger = None
     try:
@@ -196,7 +195,7 @@ def check_free(folder: Path) -> None:
         )
     # A process was killed while it made the run: nothing was asked or trained yet.
     RunLock(folder, probe=True).release()
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
@@ -236,13 +235,13 @@ def open_run(reference: RunReference) -> Run:
             ledger.verify()
             data = reopen_data(experiment, ledger)
             strategies = build_strategies(experiment)
+            reference = RunReference(run_id=reference.run_id, root=folder.parent)
+            run = _assemble(reference, experiment, ledger, data, strategies, lock)
         except BaseException:
             if ledger is not None:
                 ledger.close()
             lock.release()
             raise
-        reference = RunReference(run_id=reference.run_id, root=folder.parent)
-        run = _assemble(reference, experiment, ledger, data, strategies, lock)
         _open[folder] = run
         return run
 
