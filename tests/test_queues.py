@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from querist.ledger import Source, Ledger, OpenRequest
+from querist.ledger import Ledger, OpenRequest, Source
 from querist.queues import LedgerQueue, MemoryQueue
 from querist.values import Label
 

@@ -211,7 +211,7 @@ def test_a_source_of_which_nothing_is_a_label(new_run: Any, drive: Any, source: 
     name, made = source
     made.answers = dict.fromkeys(range(5), 7)
     run = new_run(strategies={"label": {"name": name}})
-    with pytest.raises(LabelError, match="not one answer was a label, 5 are in quarantine: .* not 7"):
+    with pytest.raises(LabelError, match="not one answer was a label, 5 are in .* not 7"):
         drive.iterate(run, 0)
 
 
@@ -435,7 +435,7 @@ def test_made_samples_are_kept(new_run: Any, drive: Any, component: Any) -> None
 def test_made_samples_that_are_not_finite(new_run: Any, component: Any) -> None:
     run = new_run(**proposing(component, type("Bad", (Proposing,), {"bad": True})))
     phases.train(run, 0)
-    with pytest.raises(StrategyError, match="1 of the 6 samples that the pool proposed have NaN or infinity"):
+    with pytest.raises(StrategyError, match="1 of the 6 samples that the pool proposed have NaN"):
         phases.query(run, 0)
 
 

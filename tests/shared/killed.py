@@ -140,7 +140,8 @@ def own_process() -> Iterator[ForkServerContext]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(HERE))
         # Python 3.11's fork server does not take over the import path for what it preloads.
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, REPOSITORY, REPOSITORY / "src"))))
+        path = (HERE, REPOSITORY, REPOSITORY / "src")
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, path)))
         patch.setenv("QUERIST_ALLOWED_PACKAGES", "interrupted,examples")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)

@@ -361,7 +361,7 @@ def _can_be_awaited(error: BaseException) -> bool:
 
 
 def _in_words(error: BaseException) -> RunError:
-    return RunError(f"{type(error).__name__}: {error}")
+    return RunError(f"{type(error).__name__}: {str(error) or 'without a message'}")
 
 
 _given: Host | None = None
