@@ -42,7 +42,7 @@ POWER = "tests/faults/test_power_loss.py"
 ORDER = (POWER, "-k", "every_step or file_by_file")
 SAVE = "    checkpoint = save_checkpoint(run, iteration)\n"
 RECORD = "    run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)\n"
-EARLY = RECORD.replace("outcome", '{"labels": labels, "checkpoint": "0" * 64}')
+EARLY = RECORD.replace("outcome", '{"labels": labels, "checkpoint": None}')
 MUTATIONS = (
     Mutation("the fsync of a file is removed", STORAGE, {"        disk.sync(file)\n": ""}, ORDER),
     Mutation(
@@ -113,17 +113,17 @@ def apply(mutation: Mutation, tree: Path) -> None:
     file.write_text(text)
 
 
-def noticed(mutation: Mutation) -> bool:
-    """Whether the tests fail on a copy that has the mutation."""
+def fail(tests: tuple[str, ...], mutation: Mutation | None = None) -> bool:
+    """Whether tests fail on a copy of the tree that has the mutation."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "querist"
         shutil.copytree(ROOT, tree, symlinks=True, ignore=LEFT_OUT)
-        apply(mutation, tree)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *mutation.tests]
+        if mutation is not None:
+            apply(mutation, tree)
         path = os.pathsep.join([str(tree / "src"), str(tree)])
         done = subprocess.run(
-            command, cwd=tree, env={**os.environ, "PYTHONPATH": path},
-            capture_output=True, text=True,
+            [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *tests],
+            cwd=tree, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
         )  # fmt: skip
     if done.returncode not in (0, 1):
         sys.exit(f"the tests could not be run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -132,9 +132,12 @@ def noticed(mutation: Mutation) -> bool:
 
 def main() -> int:
     chosen = [m for m in MUTATIONS if not sys.argv[1:] or any(w in m.what for w in sys.argv[1:])]
+    for tests in dict.fromkeys(mutation.tests for mutation in chosen):
+        if fail(tests):
+            sys.exit(f"with nothing broken, these fail already: {' '.join(tests)}")
     missed = 0
     for mutation in chosen:
-        seen = noticed(mutation)
+        seen = fail(mutation.tests, mutation)
         missed += not seen
         print(f"{'noticed' if seen else 'NOT NOTICED':<12} {mutation.what}", flush=True)
     return 1 if missed else 0

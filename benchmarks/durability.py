@@ -63,7 +63,7 @@ def careless() -> Iterator[None]:
         patch("querist.ledger.database.connect", _careless),
         patch("querist.storage.atomic.sha256", lambda content: ""),
         patch("querist.runs.checkpoints.sha256", lambda content: ""),
-        patch("querist.ledger.iterations._digest", lambda c, query: ""),
+        patch("querist.ledger.iterations._digest_of", lambda rows: ""),
     ):
         yield
 

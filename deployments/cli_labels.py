@@ -27,10 +27,18 @@ def list_unsettled(
     run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False
 ) -> None:
     """List what waits for a person: in doubt, refused, contradicted."""
-    with mistakes(), _opened(run_id, root) as run:
+    with mistakes():
+        from querist.ledger import Ledger
         from querist.phases.settle import unsettled
+        from querist.runs.open import ledger_of, run_folder
 
-        found = unsettled(run)
+        folder = run_folder(run_id, root)
+        ledger = Ledger(ledger_of(folder), folder.name)
+        try:
+            ledger.check_schema()
+            found = unsettled(ledger)
+        finally:
+            ledger.close()
         if as_json:
             print(json.dumps(dataclasses.asdict(found)))
         else:
@@ -47,6 +55,9 @@ def _show(found: Unsettled) -> None:
             f"{revision.annotator or revision.source.name}: {revision.used}, then {revision.value}"
         )
         table.add_row(str(revision.sample), "contradicted", "", escape(words))
+    for answer in found.quarantined:
+        words = f"{answer.annotator} said {answer.value}: {answer.reason}"
+        table.add_row(escape(answer.sample), "refused answer", "", escape(words))
     if table.row_count:
         out.print(table)
     else:
@@ -89,9 +100,11 @@ def settle(
                 said = _parsed(value)
                 settling.settle_value(run, samples[0], said, annotator=annotator, cost=cost)
                 out.print(f"sample {samples[0]} is labeled {value}", markup=False)
+                if run.ledger.fact("concluded") is not None:
+                    out.print("the run is concluded: no model of it will learn this label")
                 return
             outcome = settling.Outcome.LOST if lost else settling.Outcome.NOT_BOUGHT
-            waiting = settling.unsettled(run).requests
+            waiting = settling.unsettled(run.ledger).requests
             chosen = [request.sample for request in waiting] if everything else samples or []
             settling.settle_outcome(run, frozenset(chosen), outcome)
             out.print(f"{len(set(chosen))} labels are settled: {outcome}")

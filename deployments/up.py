@@ -26,7 +26,7 @@ from querist.deployments.credentials import MLFLOW_USER, Credentials, load_crede
 from querist.deployments.embedded_server import ServerError, listen, start_prefect
 from querist.deployments.guard import GRACE_SECONDS, start_guarded
 from querist.deployments.settings import Place
-from querist.errors import ConfigurationError
+from querist.errors import ConfigurationError, RunLockedError
 from querist.runs.lock import RunLock
 from querist.storage.atomic import storage_errors, write_file
 
@@ -122,7 +122,13 @@ def up(
     with storage_errors(place.service):
         place.service.mkdir(parents=True, exist_ok=True)
         place.service.chmod(0o700)
-    lock = RunLock(place.service)  # two of us would take each other's databases
+    try:
+        lock = RunLock(place.service)  # two of us would take each other's databases
+    except RunLockedError as error:
+        raise ConfigurationError(
+            f"another `querist up` uses {place.service}, {error.holder}: stop it, or choose "
+            "another --root"
+        ) from error
     try:
         credentials = load_credentials(place.service / CREDENTIALS_FILE, environment)
         write_file(place.service / "mlflow_auth.ini", settings.mlflow_auth_file(place).encode())

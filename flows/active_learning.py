@@ -10,6 +10,7 @@ from prefect import flow
 from querist import tasks
 from querist.config import Experiment
 from querist.config.driver import RunId
+from querist.errors import RunLockedError
 from querist.flows.iteration import iteration
 from querist.flows.reports import ProgressReport, report_summary
 from querist.flows.served import as_served
@@ -60,7 +61,7 @@ async def drive(experiment: Experiment, start: Beginning) -> Summary:
         summary = await tasks.conclude(start.run)
         await report_summary(experiment.name, summary)
     except BaseException as error:
-        if delivery is not None:
+        if delivery is not None and not isinstance(error, RunLockedError):  # it is another's now
             stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
             track_end(start.run.folder, "KILLED" if stopped else "FAILED")
         raise

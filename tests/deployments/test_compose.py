@@ -1,14 +1,28 @@
-"""The compose file's rules. Docker is not needed: the file is read, not run."""
+"""The compose file's rules. Docker is not needed: its commands are run as they stand there."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
+from querist.deployments.up import answers
+from tests.shared.postgres import Server, postgres
+
+from ..conftest import REPOSITORY, environment
+
+__all__ = ["postgres"]
 FILE = Path(__file__).parents[2] / "deployments" / "compose.yaml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 SECRET = re.compile(r"PASSWORD|AUTH_STRING|SECRET|_URL$|_URI$|CONNECTION_URL")
@@ -70,3 +84,109 @@ def test_runs_are_stored_durably() -> None:
     assert "synchronous_commit=on" in SERVICES["postgres"]["command"]
     assert settings("runner")["QUERIST_HOST"] == "process"
     assert settings("runner")["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+
+
+# Databases ----------------------------------------------------------------------------------------
+
+URLS = {
+    name: re.sub(r"\$\{[^}]+\}", "password", value)
+    for service in SERVICES
+    for name, value in settings(service).items()
+    if value.startswith("postgresql")
+}
+
+
+def test_drivers_are_what_the_image_is_said_to_have() -> None:
+    """The comment at the top tells the operator what to install."""
+    (extras,) = re.findall(r"`pip install 'querist\[([a-z,]+)\]'`", FILE.read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = [r for e in extras.split(",") for r in project["optional-dependencies"][e]]
+    assert any(requirement.startswith("psycopg[binary]>=3") for requirement in wanted)
+    assert any(requirement.startswith("mlflow[auth]") for requirement in wanted)
+    assert len(URLS) == 4
+    drivers = {name: make_url(url).get_driver_name() for name, url in URLS.items()}
+    assert drivers.pop("PREFECT_API_DATABASE_CONNECTION_URL") == "asyncpg"  # Prefect requires it
+    assert set(drivers.values()) == {"psycopg"}
+
+
+def test_each_database_is_made_and_has_one_user() -> None:
+    names = [make_url(url).database for url in URLS.values()]
+    assert len(set(names)) == len(names)
+    made = re.findall(r"for name in ([a-z_ ]+);", SERVICES["databases"]["command"][0])[0].split()
+    assert {*made, SERVICES["postgres"]["environment"]["POSTGRES_DB"]} == set(names)
+
+
+SECRETS = {
+    "QUERIST_PREFECT_AUTH": "me:prefect-password",
+    "QUERIST_MLFLOW_PASSWORD": "mlflow-password",
+    "QUERIST_MLFLOW_SECRET_KEY": "a-key-of-some-length",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def here(text: str, service: str, server: Server, port: int, folder: Path) -> str:
+    """What the compose file says, for this machine."""
+    for name, value in {**SECRETS, "QUERIST_POSTGRES_PASSWORD": server.password}.items():
+        text = re.sub(rf"\$\{{{name}:\?[^}}]+\}}", value, text)
+    for there, ours in {
+        "$$": "$",
+        "@postgres:5432/": f"@127.0.0.1:{server.port}/compose_",
+        "0.0.0.0": "127.0.0.1",
+        SERVICES[service]["ports"][0].rpartition(":")[2]: str(port),
+        "/mlartifacts": str(folder / "mlartifacts"),
+        "/tmp/auth.ini": str(folder / "auth.ini"),
+    }.items():
+        text = text.replace(there, ours)
+    return text
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("service", "databases", "path", "user"),
+    [
+        ("prefect", ["prefect"], "/api/admin/version", "me:prefect-password"),
+        (
+            "mlflow",
+            ["mlflow", "mlflow_users"],
+            "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
+            "querist:mlflow-password",
+        ),
+    ],
+)
+def test_its_servers_start_on_postgresql_and_ask_who_is_there(
+    service: str, databases: list[str], path: str, user: str, postgres: Server, tmp_path: Path
+) -> None:
+    for name in databases:
+        postgres.run(f"CREATE DATABASE compose_{name}")
+    port = free_port()
+    content = SERVICES[service]
+    words = [*content.get("entrypoint", []), *content["command"]]
+    command = [here(word, service, postgres, port, tmp_path) for word in words]
+    its = {k: here(v, service, postgres, port, tmp_path) for k, v in settings(service).items()}
+    path_variable = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True,
+            env=environment(PATH=path_variable, PREFECT_HOME=str(tmp_path / "home"), **its),
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 240
+        health = "/api/health" if service == "prefect" else "/health"
+        while answers(url + health) != 200:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < until, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        assert answers(url + path) == 401
+        assert answers(url + path, "querist:guessed") == 401
+        assert answers(url + path, user) == 200
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for name in databases:
+            postgres.run(f"DROP DATABASE compose_{name} WITH (FORCE)")

@@ -95,11 +95,10 @@ def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     matrix = terminalreporter.config.stash[_matrix]
-    rows = sorted(matrix.tried | matrix.survived)
-    if not rows:
+    if not matrix.tried:
         return
     terminalreporter.section("faults, tries, survived")
-    for row in rows:
-        tries, survived = max(matrix.tried[row], matrix.survived[row]), matrix.survived[row]
-        mark = "" if tries == survived else "   <- NOT ALL"
-        terminalreporter.line(f"{row:>3}  {ROWS[row]:<62} {tries:>6} {survived:>6}{mark}")
+    for row, fault in ROWS.items():
+        tries, survived = matrix.tried[row], matrix.survived[row]
+        mark = "   <- not tried" if not tries else "   <- NOT ALL" if survived != tries else ""
+        terminalreporter.line(f"{row:>3}  {fault:<62} {tries:>6} {survived:>6}{mark}")

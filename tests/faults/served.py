@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from querist.deployments.up import answers
+
 from ..conftest import environment
 
 HERE = Path(__file__).parent
@@ -132,8 +134,14 @@ class Service:
         until(lambda: not processes(str(self.root)), 20, "no process is left")
         return time.monotonic() - started
 
+    def generated(self) -> dict[str, str]:
+        """The credentials that `up` made, for want of others in its environment."""
+        made: dict[str, str] = json.loads((self.root / "service/credentials.json").read_text())
+        return made
+
     def api(self, path: str, body: Any = None) -> Any:
-        auth = self.env["QUERIST_PREFECT_AUTH"].encode()
+        given = self.env.get("QUERIST_PREFECT_AUTH")
+        auth = (given or self.generated()["prefect_auth"]).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.prefect_port}/api{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -144,6 +152,11 @@ class Service:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")
+
+    def healthy(self) -> bool:
+        """Whether both servers answer."""
+        prefect = answers(f"http://127.0.0.1:{self.prefect_port}/api/health")
+        return prefect == answers(f"http://127.0.0.1:{self.mlflow_port}/health") == 200
 
     def hold(self, phase: str) -> None:
         (self.folder / "held.reached").unlink(missing_ok=True)
@@ -181,13 +194,31 @@ class Service:
             lambda: self.state(flow_run)["type"] in FINAL, seconds, "the flow run has ended"
         )
 
-    def runner(self) -> list[int]:
-        """The process of the runner's guard, which leads the group of it and its flow runs."""
+    def part(self, words: bytes) -> int:
+        """The child of `up` whose command line has these words."""
         assert self.process is not None
-        found = []
-        for pid in processes("querist.deployments.serve"):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if int(fields[1]) == self.process.pid and b"deployments.guard" in line:
-                found.append(pid)
+        (found,) = (child for child, line in children(self.process.pid) if words in line)
         return found
+
+    def runner(self) -> int:
+        """The runner's guard, which leads the group of it and its flow runs."""
+        return self.part(b"querist.deployments.serve")
+
+    def servers(self) -> list[int]:
+        """Prefect's process and MLflow's; the latter has a guard."""
+        (mlflow,) = (child for child, _ in children(self.part(b"basic-auth")))
+        return [self.part(b"prefect_app"), mlflow]
+
+
+def children(parent: int) -> list[tuple[int, bytes]]:
+    """The living children of a process, and their command lines."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            line = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(fields[1]) == parent and fields[0] != "Z":
+            found.append((int(folder.name), line))
+    return found

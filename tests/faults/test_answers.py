@@ -445,16 +445,15 @@ def test_a_label_of_a_silent_source_joins_the_next_iteration(
         awake.wait(60)
         for sample in reversed(others):
             yield Label(sample, sample % 2)
-        said.set()
 
-    said = threading.Event()
     puppet.answers = slowly
     drive.iterate(run, 0)
     late = puppet.asked[0][1:]
     assert {r.sample for r in run.ledger.requests()} == set(late)
     assert all(r.state is RequestState.IN_DOUBT for r in run.ledger.requests())
     awake.set()
-    assert said.wait(60)
+    (line,) = run.label_source.late
+    line.said.put(line.said.get(timeout=60))
     puppet.answers = lambda request: iter([Label(s, 0) for s in request.indices.tolist()])
     runs.PHASES[Phase.TRAIN](run, 1)
     assert not set(late) & set(run.labeled(1).indices.tolist())

@@ -78,7 +78,7 @@ def test_what_was_not_bought_is_asked_for_again_when_a_person_says_so(
     monkeypatch.chdir(lab.folder)
     reference = RunReference(run_id="run", root=lab.run.parent)
     run = open_run(reference)
-    (doubtful,) = unsettled(run).requests
+    (doubtful,) = unsettled(run.ledger).requests
     settle_outcome(run, frozenset({doubtful.sample}), Settled.NOT_BOUGHT)
     close_run(reference)
     assert lab() == 0

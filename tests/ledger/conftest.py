@@ -14,7 +14,7 @@ import pytest
 import torch
 from sqlalchemy import make_url, text
 
-from querist.ledger import INITIAL, Ledger, Source
+from querist.ledger import INITIAL, INITIAL_LABELS, Ledger, Source
 from querist.values import Label
 from tests.shared.killed import own_process
 from tests.shared.postgres import postgres, postgres_url
@@ -140,7 +140,7 @@ def start(ledger: Ledger, samples: list[int], **subsets: list[int]) -> None:
     ledger.record_start(
         {name: torch.tensor(x, dtype=torch.int64) for name, x in wanted.items()},
         [Label(s, 0, cost=0.0) for s in samples],
-        {"data_fingerprint": "f"},
+        {"data_fingerprint": "f", INITIAL_LABELS: str(len(samples))},
     )
 
 

@@ -117,7 +117,8 @@ WRITES: dict[str, Callable[[Ledger], Any]] = {
 READS = {
     "arrival_iteration", "champion", "check_schema", "close", "commit_rows", "create",
     "done_phases", "fact", "facts", "held_by", "holder", "label_rows", "labels_committed_to",
-    "labels_spent", "made_count", "made_samples", "metrology", "metrology_labels",
+    "labels_spent", "labels_that_came", "made_count", "made_samples", "metrology",
+    "metrology_labels",
     "next_iteration", "open", "open_requests", "phase_outcome", "phase_rows", "quarantined",
     "requests", "revisions_for_review", "selected", "subset", "take_lease", "verdicts", "verify",
     "was_selected",
@@ -159,7 +160,7 @@ def test_a_stale_owner_takes_over_no_labels(
     first.record_label(Label(5, 1), source=ORACLE, iteration=0, key=keys([5])[0])
     opened(Place(postgres_url, "other")).take_lease(by_force=True)
     with pytest.raises(LeaseLostError):
-        other.copy_labels(keys([5]), iteration=0)
+        other.copy_labels(keys([5]), iteration=0, accept=bool)
     assert other.label_rows() == []
 
 

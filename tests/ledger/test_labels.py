@@ -145,14 +145,14 @@ def test_a_label_that_another_run_has_bought_costs_nothing(two: tuple[Ledger, Le
         label = Label(4, value, annotator, 2.0)
         first.record_label(label, source=ORACLE, iteration=0, key=shared[0])
     assert second.record_asked([*shared[:2], "its own"], by_key=False) == {"its own"}
-    copied = second.copy_labels(shared[:2], iteration=0)
+    copied = second.copy_labels(shared[:2], iteration=0, accept=bool)
     assert copied == [Label(40, 1, "ann", 0.0), Label(40, 0, "ben", 0.0)]
     assert second.label_rows() == [(40, "ann", 1), (40, "ben", 0)]
     assert second.labels_spent() == (2, 0.0)
     assert first.labels_spent() == (2, 4.0)
     assert [r.sample for r in second.requests()] == [50, 7]
-    assert second.copy_labels(shared[1:2], iteration=1) == []
-    assert first.copy_labels(shared, iteration=1) == []
+    assert second.copy_labels(shared[1:2], iteration=1, accept=bool) == []
+    assert first.copy_labels(shared, iteration=1, accept=bool) == []
 
 
 def test_what_is_taken_over_is_what_is_in_use(two: tuple[Ledger, Ledger]) -> None:
@@ -164,7 +164,7 @@ def test_what_is_taken_over_is_what_is_in_use(two: tuple[Ledger, Ledger]) -> Non
     first.record_label(Label(4, 1), source=ORACLE, iteration=0, key=shared[0])
     first.record_label(Label(4, 0), source=ORACLE, iteration=0)
     first.decide_revision(first.revisions_for_review()[0], 0)
-    second.copy_labels(shared, iteration=0)
+    second.copy_labels(shared, iteration=0, accept=bool)
     assert second.label_rows() == [(4, "", 0)]
 
 
@@ -172,7 +172,7 @@ def test_a_file_of_its_own_has_nothing_to_take_over(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.create()
     select(ledger, 0, [4])
-    assert ledger.copy_labels(keys([4], ledger.db.run_id), iteration=0) == []
+    assert ledger.copy_labels(keys([4], ledger.db.run_id), iteration=0, accept=bool) == []
     ledger.close()
 
 

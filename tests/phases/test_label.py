@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from querist.errors import ConfigurationError, DataError, InDoubtError, LabelError
+from querist import phases
+from querist.errors import (
+    ConfigurationError,
+    DataError,
+    InDoubtError,
+    LabelError,
+    StrategyError,
+)
 from querist.ledger import RequestState
 from querist.phases.settle import Outcome, settle_outcome, settle_value, unsettled
 from querist.requests import LabelRequest
@@ -176,10 +183,10 @@ def test_a_source_that_broke_its_contract_is_asked_no_further(directed: Any, dri
         drive.iterate(run, 0)
     assert len(source.asked) == 1
     assert labels(run) == 12
-    assert states(run) == [RequestState.FAILED] * 3
+    assert states(run) == [RequestState.IN_DOUBT] * 3
     source.raises = None
     drive.finish(drive.reopened(run))
-    assert labels(run) == 25
+    assert labels(run) == 22
 
 
 # What a person says -------------------------------------------------------------------------------
@@ -210,7 +217,7 @@ def test_what_is_lost_is_never_asked_for_again(
 ) -> None:
     run, source, samples = doubtful
     settle_outcome(run, frozenset(samples), Outcome.LOST)
-    assert unsettled(run).requests == ()
+    assert unsettled(run.ledger).requests == ()
     run = drive.reopened(run)
     drive.finish(run)
     assert labels(run) == 23
@@ -254,3 +261,56 @@ def test_a_budget_of_which_the_rest_is_lost_ends_the_run(directed: Any, drive: A
     decision = drive.finish(run)
     assert decision.reason == "label budget: what is left of it is in doubt, refused or lost"
     assert len(source.asked) == 1
+
+
+# What a stranger found ----------------------------------------------------------------------------
+
+
+def test_a_source_with_a_time_limit_draws_no_label_before_the_last_one_is_stored(
+    new_run: Any, component: Any
+) -> None:
+    stored: list[int] = []
+    run: Any = None
+
+    class Watched:
+        def label(self, request: Any) -> Any:
+            for index in request.indices.tolist():
+                stored.append(len(run.data.labeled(run.ledger)))
+                yield Label(index, 0)
+
+    name = component("label", Watched)
+    run = new_run(strategies={"label": {"name": name}, "label_timeout_seconds": 30})
+    phases.train(run, 0)
+    phases.query(run, 0)
+    phases.label(run, 0)
+    assert stored == [10, 11, 12, 13, 14]
+
+
+def test_a_recall_that_nobody_can_make_sense_of_leaves_everything_in_doubt(
+    new_run: Any, drive: Any, component: Any
+) -> None:
+    class Muddled:
+        bought = 0
+
+        def label(self, request: Any) -> Any:
+            type(self).bought += len(request.indices)
+            raise InDoubtError("the line went dead")
+            yield
+
+        def recall(self, request: Any) -> Any:
+            yield Label("17", 1)  # type: ignore[arg-type]
+
+    run = new_run(strategies={"label": {"name": component("label", Muddled)}})
+    for expected in (InDoubtError, LabelError):
+        with pytest.raises(expected):
+            drive.iterate(run, 0)
+        run = drive.reopened(run)
+    assert Muddled.bought == 5
+    assert states(run) == [RequestState.IN_DOUBT] * 5
+
+
+@pytest.mark.parametrize("at_once", [0, -1, True, 1.5, "all"])
+def test_a_source_that_takes_none_at_once(new_run: Any, component: Any, at_once: Any) -> None:
+    made = type("Odd", (), {"at_once": at_once, "label": lambda self, request: iter(())})
+    with pytest.raises(StrategyError, match="at_once .* a whole number from 1"):
+        new_run(strategies={"label": {"name": component("label", made)}})

@@ -13,6 +13,7 @@ import torch
 
 from querist import phases
 from querist.errors import ConfigurationError, DataError, LabelError, StrategyError
+from querist.ledger import RequestState
 from querist.phases.conclude import conclude
 from querist.pools import TensorPool
 from querist.values import Label, Phase, Selection
@@ -317,7 +318,9 @@ def test_a_label_that_nobody_asked_for(new_run: Any, drive: Any, component: Any)
     drive.iterate(run, 0)
     assert "was never asked for" in run.ledger.quarantined()[0].reason
     assert len(run.data.labeled(run.ledger)) == 11
-    assert len(run.ledger.open_requests()) == 4
+    doubtful = [r for r in run.ledger.requests() if r.state is RequestState.IN_DOUBT]
+    assert len(doubtful) == 4, "the stray answer may be one of theirs"
+    assert run.ledger.open_requests() == []
 
 
 def test_several_annotators_of_one_sample(new_run: Any, drive: Any, component: Any) -> None:

@@ -2,10 +2,11 @@
 
 from querist.ledger.labels import INITIAL, Recorded, Source
 from querist.ledger.ledger import Ledger
-from querist.ledger.requests import OPEN, UNSETTLED, OpenRequest, RequestState
+from querist.ledger.requests import INITIAL_LABELS, OPEN, UNSETTLED, OpenRequest, RequestState
 
 __all__ = [
     "INITIAL",
+    "INITIAL_LABELS",
     "OPEN",
     "UNSETTLED",
     "Ledger",

@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from querist.errors import RunError
 from querist.faults import crash_point
@@ -120,7 +121,8 @@ class Iterations:
             }
             digests = {
                 **(files or {}),
-                **self._digests(c, iteration),
+                **self._digests(c, iteration, iteration)[iteration],
+                "previous": self._previous(c, iteration),
                 "row": _digest_of([list(content.values())]),
             }
             row = {
@@ -149,45 +151,56 @@ class Iterations:
         Raises:
             RunError: which iteration's what was changed after the commit.
         """
+        rows = self.commit_rows()
+        if not rows:
+            return
         with self.db.errors(), self.db.engine.connect() as c:
-            for row in self.commit_rows():
-                committed = json.loads(row.digests)
-                own = _digest_of([[row.labels, row.settings, row.checkpoint]])
-                for what, digest in {**self._digests(c, row.iteration), "row": own}.items():
-                    if what in committed and committed[what] != digest:
-                        raise RunError(
-                            f"the {what} of iteration {row.iteration} in {self.db.place} does not "
-                            "have the SHA-256 that it was committed with: bring back a copy"
-                        )
+            found = self._digests(c, 0, rows[-1].iteration)
+        previous = _digest_of([])
+        for row in rows:
+            committed = json.loads(row.digests)
+            digests = {
+                **found[row.iteration],
+                "previous": previous,
+                "row": _digest_of([[row.labels, row.settings, row.checkpoint]]),
+            }
+            for what, digest in digests.items():
+                if what in committed and committed[what] != digest:
+                    raise RunError(
+                        f"the {what} of iteration {row.iteration} in {self.db.place} does not "
+                        "have the SHA-256 that it was committed with: bring back a copy"
+                    )
+            previous = _digest_of([[row.digests]])
 
-    def _digests(self, c: Connection, iteration: int) -> dict[str, str]:
-        """SHA-256 of what the ledger holds of an iteration, and of the commit before."""
-        run = self.db.run
-        initial = -1 if iteration == 0 else iteration
-        labels = select(
-            *(t.labels.c[name] for name in ("sample", "source", "annotator", "revision")),
-            *(t.labels.c[name] for name in ("used", "value", "cost", "iteration")),
-        ).where(t.labels.c.run == run, t.labels.c.iteration.between(initial, iteration))
-        selection = select(
-            *(t.selections.c[name] for name in ("position", "sample", "score", "strategy"))
-        ).where(t.selections.c.run == run, t.selections.c.iteration == iteration)
-        metrics = select(*(t.metrology.c[name] for name in ("metric", "value", "labels"))).where(
-            t.metrology.c.run == run, t.metrology.c.iteration == iteration
-        )
-        verdict = select(t.verdicts.c.content).where(
-            t.verdicts.c.run == run, t.verdicts.c.iteration == iteration
-        )
-        previous = select(t.commits.c.digests).where(
-            t.commits.c.run == run, t.commits.c.iteration == iteration - 1
-        )
-        queries = {
-            "labels": labels,
-            "selection": selection,
-            "metrics": metrics,
-            "verdict": verdict,
-            "previous": previous,
+    def _digests(self, c: Connection, first: int, last: int) -> dict[int, dict[str, str]]:
+        """SHA-256 of what the ledger holds of each of some iterations."""
+        columns = {
+            "labels": (t.labels, ("sample", "source", "annotator", "revision", "used", "value",
+                                  "cost", "iteration")),
+            "selection": (t.selections, ("position", "sample", "score", "strategy")),
+            "metrics": (t.metrology, ("metric", "value", "labels")),
+            "verdict": (t.verdicts, ("content",)),
+        }  # fmt: skip
+        rows: dict[tuple[int, str], list[list[Any]]] = defaultdict(list)
+        for what, (table, names) in columns.items():
+            # The initial labels are the first iteration's.
+            since = -1 if what == "labels" and first == 0 else first
+            query = select(table.c.iteration, *(table.c[name] for name in names)).where(
+                table.c.run == self.db.run, table.c.iteration.between(since, last)
+            )
+            for iteration, *content in c.execute(query):
+                rows[max(iteration, 0), what].append(content)
+        return {
+            iteration: {what: _digest_of(rows[iteration, what]) for what in columns}
+            for iteration in range(first, last + 1)
         }
-        return {what: _digest(c, query) for what, query in queries.items()}
+
+    def _previous(self, c: Connection, iteration: int) -> str:
+        """SHA-256 of the commit before."""
+        query = select(t.commits.c.digests).where(
+            t.commits.c.run == self.db.run, t.commits.c.iteration == iteration - 1
+        )
+        return _digest_of([list(row) for row in c.execute(query)])
 
     # Metrology and verdicts --------------------------------------------------------------------
 
@@ -250,10 +263,6 @@ class Iterations:
         return {row.iteration: json.loads(row.content) for row in rows}
 
 
-def _digest(c: Connection, query: Select[Any]) -> str:
-    """SHA-256 of rows, in an order of their own, as JSON."""
-    return _digest_of([list(row) for row in c.execute(query)])
-
-
 def _digest_of(rows: list[list[Any]]) -> str:
+    """SHA-256 of rows, in an order of their own, as JSON."""
     return hashlib.sha256("\n".join(sorted(map(json.dumps, rows))).encode()).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -109,8 +109,16 @@ class Labels(Requests):
             crash_point("label.transaction")
         return Recorded.REVISION if there else Recorded.NEW
 
-    def copy_labels(self, keys: Sequence[str], *, iteration: int) -> list[Label]:
-        """Take over labels that another run of a shared ledger has bought; they cost nothing."""
+    def copy_labels(
+        self, keys: Sequence[str], *, iteration: int, accept: Callable[[Label], bool]
+    ) -> list[Label]:
+        """Take over labels that another run of a shared ledger has bought; they cost nothing.
+
+        Args:
+            keys: the requests that they answer.
+            iteration: when they came.
+            accept: whether a label can be one of this run.
+        """
         if not self.db.shared or not keys:
             return []
         sample_of = {request.key: request.sample for request in self.requests()}
@@ -129,6 +137,8 @@ class Labels(Requests):
             for row in newest.values():
                 label = Label(sample_of[row.key], json.loads(row.value), row.annotator, 0.0)
                 source = Source(row.source, row.source_version)
+                if not accept(label):
+                    continue
                 copies.append(label)
                 copied = _row(label, source, iteration, None)
                 self.db.add_new(c, t.labels, [copied | {"revision": 0, "used": True}])
@@ -192,6 +202,13 @@ class Labels(Requests):
             place = (row.sample, row.annotator, row.source, row.source_version)
             newest[place] = (row.sample, row.annotator, json.loads(row.value))
         return list(newest.values())
+
+    def labels_that_came(self, iteration: int) -> int:
+        """How many labels came in an iteration."""
+        query = select(func.count()).where(
+            t.labels.c.run == self.db.run, t.labels.c.iteration == iteration
+        )
+        return int(self.db.value(query))
 
     def labels_spent(self) -> tuple[int, float]:
         """How many labels were bought (the initial ones apart), and their cost."""

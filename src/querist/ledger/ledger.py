@@ -18,6 +18,9 @@ from querist.ledger.database import Database, storable
 from querist.ledger.labels import Labels
 from querist.values import Label
 
+MADE = "made"
+"""The fact that says that a run's folder is there."""
+
 _PATIENCE_SECONDS = 5.0
 _HOLDERS = (
     "FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
@@ -50,6 +53,7 @@ class Ledger(Labels):
             RunLockedError: another process is just making it.
         """
         schema.create_tables(self.db)
+        schema.check_schema(self.db)
         if self.db.shared:
             self._hold_while_alive(by_force=False)
         with self.db.writing(checked=False) as c:
@@ -65,8 +69,9 @@ class Ledger(Labels):
 
     def _has_begun(self, c: Connection, run: int | None) -> bool:
         """Whether anything was done in a run; one that was cut off while it was made is not one."""
-        begun = (select(table.c.run).where(table.c.run == run) for table in (t.phases, t.requests))
-        return run is not None and any(c.execute(query).first() is not None for query in begun)
+        made = select(t.facts.c.run).where(t.facts.c.run == run, t.facts.c.key == MADE)
+        done = (select(table.c.run).where(table.c.run == run) for table in (t.phases, t.requests))
+        return run is not None and any(c.execute(q).first() is not None for q in (made, *done))
 
     def open(self) -> str | None:
         """Bring the tables up to date, and take the lease.
@@ -122,14 +127,15 @@ class Ledger(Labels):
         self.db.fence = fence
 
     def _hold_while_alive(self, by_force: bool) -> None:
-        connection = self.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        got = self._try_lock(connection)
-        if by_force and not got:
-            connection.execute(text(f"SELECT pg_terminate_backend(pid) {_HOLDERS}"), self._name)
-            until = time.monotonic() + _PATIENCE_SECONDS
-            while not got and time.monotonic() < until:
-                time.sleep(0.05)
-                got = self._try_lock(connection)
+        with self.db.errors():
+            connection = self.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            got = self._try_lock(connection)
+            if by_force and not got:
+                connection.execute(text(f"SELECT pg_terminate_backend(pid) {_HOLDERS}"), self._name)
+                until = time.monotonic() + _PATIENCE_SECONDS
+                while not got and time.monotonic() < until:
+                    time.sleep(0.05)
+                    got = self._try_lock(connection)
         if not got:
             connection.close()
             raise RunLockedError(self.db.run_id, self.holder() or "another process")

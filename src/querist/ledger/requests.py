@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from querist.errors import BudgetError
 from querist.faults import crash_point
@@ -16,6 +16,9 @@ from querist.ledger import tables as t
 from querist.ledger.database import storable
 from querist.ledger.iterations import Iterations
 from querist.values import Phase
+
+INITIAL_LABELS = "initial_labels"
+"""The fact that says how many labels there were at the start."""
 
 
 class RequestState(StrEnum):
@@ -138,13 +141,14 @@ class Requests(Iterations):
     def _requested(self) -> Select[int]:
         return select(func.count()).select_from(t.requests).where(t.requests.c.run == self.db.run)
 
-    def _initial(self) -> Select[int]:
-        there_at_the_start = and_(t.labels.c.run == self.db.run, t.labels.c.iteration < 0)
-        return select(func.count(t.labels.c.sample.distinct())).where(there_at_the_start)
+    def _initial(self) -> Select[str]:
+        """How many labels there were at the start; a data set with `append` brings its own."""
+        there = (t.facts.c.run == self.db.run, t.facts.c.key == INITIAL_LABELS)
+        return select(t.facts.c.value).where(*there).order_by(t.facts.c.id.desc()).limit(1)
 
     def labels_committed_to(self) -> int:
         """Initial labels, and every request whatever became of it: what a budget counts."""
-        return int(self.db.value(self._requested())) + int(self.db.value(self._initial()))
+        return int(self.db.value(self._requested())) + int(self.db.value(self._initial()) or 0)
 
     def selected(self, iteration: int | None = None) -> torch.Tensor:
         """All samples that were ever selected (or in one iteration), in order."""
@@ -231,13 +235,15 @@ class Requests(Iterations):
         if newest is None:
             return 0
         number, run = newest
-        if run == self.db.run:
+        if run == self.db.run and not self.db.shared:
             return None
-        events = t.request_events
+        events, labels = t.request_events, t.labels
         query = select(events.c.event).where(events.c.run == run, events.c.key == key)
         said = c.scalar(query.order_by(events.c.id.desc()).limit(1))
         given_up = said in (RequestState.FAILED, RequestState.WANTED)
-        return number + 1 if given_up else None
+        came = given_up and c.execute(select(labels.c.id).where(labels.c.key == key)).first()
+        # Its own run claims it anew as well: else another one could do so at the same moment.
+        return number + 1 if given_up and not came else None
 
     def record_state(self, keys: Sequence[str], state: RequestState, reason: str = "") -> None:
         """Write down where requests stand now."""

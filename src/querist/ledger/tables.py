@@ -167,6 +167,7 @@ labels = Table(
         "run", "sample", "source", "source_version", "annotator", "revision", name="labeled_once"
     ),
     Index("labels_by_key", "key"),
+    Index("labels_by_iteration", "run", "iteration"),
     comment="every label, durable the moment it arrived; a correction is a new revision",
 )
 

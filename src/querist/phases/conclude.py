@@ -14,7 +14,7 @@ from querist.faults import crash_point
 from querist.figures import decision_boundary, learning_curve
 from querist.phases.metrology import export_metrology
 from querist.runs.data import RunData
-from querist.runs.model import bring_model_to
+from querist.runs.model import bring_model_to, mend_checkpoint
 from querist.runs.run import Run
 from querist.runs.tracking import track_end, track_file, track_missing, track_model
 from querist.storage.atomic import write_file
@@ -60,11 +60,13 @@ def conclude(run: Run) -> Summary:
     """
     if run.ledger.fact("concluded") is not None:
         return read_summary(run.reference.folder)
+    run.ledger.db.check_lease()
     last = run.ledger.next_iteration() - 1
     champion = run.ledger.champion()
     yields = last if champion is None else champion
     track_missing(run)
     bring_model_to(run, yields)
+    mend_checkpoint(run, yields)
     export_metrology(run)  # the last iteration may have been killed before it did so itself
     for path in draw(run):
         track_file(run, path, "figures")

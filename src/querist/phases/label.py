@@ -29,6 +29,7 @@ from querist.runs.label_source import LabelSource
 from querist.runs.run import Run
 from querist.values import Label, Phase
 
+STRAY = "the source gave an answer that belongs to no request: it may be this one's"
 MAX_WAIT_SECONDS = 60.0
 BROKEN = (ConfigurationError, DataError, RunError, StrategyError)
 """What no further attempt mends."""
@@ -93,7 +94,7 @@ class _Labeling:
         Raises:
             Exception: what the source raised, when nothing came at all.
         """
-        for answer in self.source.late_answers():
+        for answer in self.source.late_answers(self.settings.label_timeout_seconds):
             self._take(answer)
         self._collect()
         for attempt in range(self.settings.label_attempts):
@@ -123,6 +124,7 @@ class _Labeling:
             request
             for request in self._requests.values()
             if request.state in (RequestState.ASKED, RequestState.IN_DOUBT)
+            and request.key not in self.source.busy_with()
         ]
         if not doubtful:
             return
@@ -141,6 +143,7 @@ class _Labeling:
         answers = self.source.recalled(
             self._question(doubtful), self.settings.label_timeout_seconds
         )
+        self._strays = 0
         try:
             for answer in answers:
                 self._take(answer)
@@ -155,6 +158,9 @@ class _Labeling:
             )  # fmt: skip
             return
         unknown = [r for r in doubtful if r.sample in self._requests]
+        if self._strays:
+            self._leave_in_doubt(unknown, STRAY)
+            return
         reason = "the source knows nothing of this key"
         self._set_state(unknown, RequestState.WANTED, reason)
         self._waiting |= {request.sample: self._requests[request.sample] for request in unknown}
@@ -185,8 +191,8 @@ class _Labeling:
                     answer = next(answers)
                 except StopIteration:
                     break
-                except BROKEN:
-                    self._still(mine, RequestState.FAILED, "it broke its contract")
+                except BROKEN as error:
+                    self._broke(mine, error)
                     raise
                 except InDoubtError as error:
                     self._failed(mine, RequestState.IN_DOUBT, error)
@@ -200,10 +206,16 @@ class _Labeling:
             if close is not None:
                 close()
         if self._strays and not self.source.by_key:
-            reason = "the source gave an answer that belongs to no request: it may be this one's"
-            self._leave_in_doubt(self._unanswered(mine), reason)
+            self._leave_in_doubt(self._unanswered(mine), STRAY)
         else:
             self._still(mine, RequestState.PENDING, "the source will answer later")
+
+    def _broke(self, asked: list[OpenRequest], error: Exception) -> None:
+        """A source that does not do what it should may have bought all the same."""
+        if self.source.by_key:
+            self._still(asked, RequestState.FAILED, _words(error))
+        else:
+            self._leave_in_doubt(self._unanswered(asked), _words(error))
 
     def _failed(self, asked: list[OpenRequest], state: RequestState, error: Exception) -> None:
         self.error = error
@@ -244,7 +256,11 @@ class _Labeling:
 
     def _take_over(self, theirs: list[OpenRequest]) -> None:
         """Another run of a shared ledger has asked for these: its labels are ours as well."""
-        copies = self.run.ledger.copy_labels([r.key for r in theirs], iteration=self.iteration)
+        copies = self.run.ledger.copy_labels(
+            [request.key for request in theirs],
+            iteration=self.iteration,
+            accept=lambda label: refusal(self.run, label) is None,
+        )
         for copy in copies:
             self.run.data.learned(copy)
             self._answered(copy.index)
@@ -309,7 +325,7 @@ class _Labeling:
 
     def _say_what_is_wrong(self) -> None:
         """A source that gives nothing but errors is no source."""
-        if self.came:
+        if self.run.ledger.labels_that_came(self.iteration):
             if self.refused:
                 _log.warning(
                     "iteration %d: %d answers are in quarantine, the first one because %s",
@@ -321,7 +337,8 @@ class _Labeling:
         if self.refused:
             raise LabelError(
                 f"not one answer was a label, {len(self.refused)} are in quarantine: "
-                f"{self.refused[0]}; correct the label source, then resume"
+                f"{self.refused[0]}; correct the label source, say `querist labels settle "
+                f"{self.run.reference.run_id} --all --not-bought`, then resume"
             )
 
 

@@ -16,6 +16,7 @@ from querist.runs.records import write_metrology
 from querist.runs.run import Run
 from querist.values import Phase, Task
 
+MAX_NAME = 200
 _log = logging.getLogger(__name__)
 
 
@@ -46,6 +47,10 @@ def measure(run: Run, iteration: int) -> dict[str, float]:
     for strategy in run.strategies.metrology:
         record = strategy.compute(context)
         for metric, value in record.values.items():
+            if len(metric) > MAX_NAME or "\0" in metric:
+                raise StrategyError(
+                    f"a metric's name has at most {MAX_NAME} characters: {metric!r:.80}"
+                )
             if metric in values:
                 raise StrategyError(
                     f"two metrology strategies measure {metric!r}: remove one of them"

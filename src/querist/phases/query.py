@@ -77,7 +77,7 @@ def request_key(run: Run, sample: int, made: Any = None) -> str:
     source = run.label_source
     named = ["", ""] if source is None else [source.identity.name, source.identity.version]
     what = sample if made is None else sha256(run.data.encode(made))
-    return digest_of([run.data.fingerprint, *named, what])
+    return digest_of([run.data.fingerprint, run.truth_digest(), *named, what])
 
 
 def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:

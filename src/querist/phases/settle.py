@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from querist.errors import ConfigurationError, LabelError
-from querist.ledger import UNSETTLED, OpenRequest, Recorded, RequestState
+from querist.ledger import UNSETTLED, Ledger, OpenRequest, Recorded, RequestState
 from querist.ledger.labels import Quarantined, Revision
 from querist.runs.answers import refusal
 from querist.runs.run import Run
@@ -37,9 +37,8 @@ class Unsettled:
     quarantined: tuple[Quarantined, ...]
 
 
-def unsettled(run: Run) -> Unsettled:
-    """What waits for a person."""
-    ledger = run.ledger
+def unsettled(ledger: Ledger) -> Unsettled:
+    """What waits for a person, in a ledger that may be another process's."""
     return Unsettled(
         requests=tuple(r for r in ledger.requests() if r.state in UNSETTLED),
         revisions=tuple(ledger.revisions_for_review()),
@@ -51,9 +50,15 @@ def settle_outcome(run: Run, samples: frozenset[int], outcome: Outcome) -> None:
     """Say of labels in doubt that they were not bought, or that they are lost.
 
     Raises:
-        ConfigurationError: nothing is in doubt about one of the samples.
+        ConfigurationError: nothing is in doubt about one of the samples, or the run is concluded
+            and asks no more.
     """
-    waiting = {request.sample: request for request in unsettled(run).requests}
+    if outcome is Outcome.NOT_BOUGHT and run.ledger.fact("concluded") is not None:
+        raise ConfigurationError(
+            f"run {run.reference.run_id} is concluded and asks for no more labels: say what the "
+            "label is, or that it is lost"
+        )
+    waiting = {request.sample: request for request in unsettled(run.ledger).requests}
     _check(samples, frozenset(waiting))
     state = RequestState.WANTED if outcome is Outcome.NOT_BOUGHT else RequestState.LOST
     keys = [waiting[sample].key for sample in sorted(samples)]
@@ -69,7 +74,7 @@ def settle_value(
         ConfigurationError: nothing is in doubt about the sample.
         LabelError: the sample cannot have this label.
     """
-    waiting = {request.sample: request for request in unsettled(run).requests}
+    waiting = {request.sample: request for request in unsettled(run.ledger).requests}
     revisions = [r for r in run.ledger.revisions_for_review() if r.sample == sample]
     _check(frozenset({sample}), frozenset(waiting) | {r.sample for r in revisions})
     label = Label(sample, value, annotator, cost)

@@ -132,6 +132,10 @@ class AppendData:
             return LabeledSet(pool, everything, pool.targets(everything))
         return _FirstItems(held, len(held))
 
+    def truth_digest(self) -> str:
+        """The items are the truth, and the fingerprint is of them."""
+        return self.fingerprint
+
     def test_digest(self) -> str:
         """SHA-256 of the validation set's items."""
         return "" if self.val_datapool is None else _fingerprint(self.val_datapool)

@@ -13,7 +13,7 @@ import torch
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
-from querist.ledger import INITIAL, Ledger
+from querist.ledger import INITIAL, INITIAL_LABELS, Ledger
 from querist.pools.check import check_disjoint, check_pool
 from querist.pools.combined import CombinedPool, is_truthful
 from querist.pools.labeled import LabeledSet
@@ -25,7 +25,7 @@ from querist.runs.append_data import FINGERPRINT, AppendData, check_append_style
 from querist.storage.plain import from_bytes, to_bytes
 from querist.values import Label, LabelValue, Task
 
-INITIAL_LABELS = "initial_labels"
+TRUTH = "truth_digest"
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +63,15 @@ class RunData:
     def in_plane(self) -> bool:
         """Whether classes can be drawn over two features."""
         return self.sample.shape[1:] == (2,) and self.task is Task.CLASSIFICATION
+
+    def truth_digest(self) -> str:
+        """SHA-256 of the classes and of what the pool knows of the truth."""
+        pool = self.pool.pool
+        digest = hashlib.sha256(str(pool.classes).encode())
+        if is_truthful(pool):
+            targets = self.pool.targets(torch.arange(len(pool))).contiguous()
+            digest.update(targets.view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def test_digest(self) -> str:
         """SHA-256 of the test set's features and truth."""
@@ -213,6 +222,11 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
     held_back = torch.cat([subsets[VALIDATION], subsets[TEST]])
     subsets[TRAIN] = everything[~torch.isin(everything, held_back)]
     data = _assemble(pool, fingerprint, subsets)
+    if ledger.fact(TRUTH) not in (None, data.truth_digest()):
+        raise RunError(
+            "the pool's labels are not those that this run was made with (their digest differs): "
+            "bring the data back as they were, or start a new run"
+        )
     data.restore(ledger)
     return data
 
@@ -320,7 +334,11 @@ def _initial_labels(data: RunData) -> list[Label]:
 def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger) -> None:
     """Write the split, the initial labels and the fingerprint of a new run."""
     count = len(labels) if isinstance(data, RunData) else len(data.labeled(ledger))
-    facts = {FINGERPRINT: data.fingerprint, INITIAL_LABELS: str(count)}
+    facts = {
+        FINGERPRINT: data.fingerprint,
+        TRUTH: data.truth_digest(),
+        INITIAL_LABELS: str(count),
+    }
     # What is not held back is learned from: that goes without saying, and may be very many.
     subsets = {name: indices for name, indices in data.subsets.items() if name != TRAIN}
     ledger.record_start(subsets, labels, facts)

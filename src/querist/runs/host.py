@@ -262,7 +262,7 @@ class SpawnedHost(ProcessHost):
         return self._process.returncode
 
     def _kill_all(self) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # macOS may not kill what is dead
             os.killpg(self._process.pid, signal.SIGKILL)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from querist.errors import InDoubtError
+from querist.errors import InDoubtError, StrategyError
 from querist.ledger import Source
 from querist.protocols import LabelStrategy
 from querist.requests import LabelRequest
@@ -17,9 +18,6 @@ from querist.storage.plain import digest_of
 _END = object()
 
 _Ask = Callable[[LabelRequest], Iterable[Any]]
-
-Late = queue.SimpleQueue[Any]
-"""Answers of a source that was given up on: they may still come."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,24 @@ class LabelSource:
     by_key: bool
     recall: Any
     at_once: int | None
-    late: list[Late] = field(default_factory=list)
+    late: list[_Line] = field(default_factory=list)
 
     @classmethod
     def of(cls, strategy: LabelStrategy, name: str, options: Any) -> LabelSource:
         """What `strategy`, built from a component of the configuration, says of itself."""
         version = digest_of([options, str(getattr(strategy, "version", ""))])[:16]
         recall = getattr(strategy, "recall", None)
+        at_once = getattr(strategy, "at_once", None)
+        if at_once is not None and (type(at_once) is not int or at_once < 1):
+            raise StrategyError(
+                f"label {name!r} has at_once {at_once!r}: it is None or a whole number from 1"
+            )
         return cls(
             strategy=strategy,
             identity=Source(name, version),
             by_key=bool(getattr(strategy, "asks_by_key", False)),
             recall=recall if callable(recall) else None,
-            at_once=getattr(strategy, "at_once", None),
+            at_once=at_once,
         )
 
     def answers(self, request: LabelRequest, seconds: float | None) -> Iterator[Any]:
@@ -80,15 +83,16 @@ class LabelSource:
             except SystemExit as error:
                 raise _gone(error) from error
             return
-        said: Late = queue.SimpleQueue()
+        line = _Line(frozenset(request.keys), buys=ask is not self.recall)
         threading.Thread(
-            target=_listen, args=(ask, request, said), name="label-source", daemon=True
+            target=_listen, args=(ask, request, line), name="label-source", daemon=True
         ).start()
         while True:
+            line.wanted.release()
             try:
-                answer = said.get(timeout=seconds)
+                answer = line.said.get(timeout=seconds)
             except queue.Empty:
-                self.late.append(said)
+                self.late.append(line)
                 raise InDoubtError(
                     f"the label source was silent for {seconds:g} s: whether it was bought is not "
                     "known"
@@ -101,15 +105,36 @@ class LabelSource:
                 raise _gone(answer.error) from answer.error
             yield answer
 
-    def late_answers(self) -> Iterator[Any]:
-        """What sources that were given up on have said since."""
-        for said in list(self.late):
-            while not said.empty():
-                answer = said.get()
+    def late_answers(self, seconds: float | None) -> Iterator[Any]:
+        """What sources that were given up on have said since, and what they say if asked on.
+
+        Args:
+            seconds: how long one that has spoken may be silent again.
+        """
+        for line in list(self.late):
+            while not line.said.empty():
+                answer = line.said.get()
                 if answer is _END or isinstance(answer, _Raised):
-                    self.late.remove(said)
+                    self.late.remove(line)
                     break
                 yield answer
+                line.wanted.release()
+                with suppress(queue.Empty):
+                    line.said.put(line.said.get(timeout=seconds))
+
+    def busy_with(self) -> frozenset[str]:
+        """Keys that a source which was given up on may still be buying."""
+        return frozenset(key for line in self.late if line.buys for key in line.keys)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The line to a source in its thread: it says one thing whenever it is wanted."""
+
+    keys: frozenset[str]
+    buys: bool
+    said: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    wanted: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
 
 @dataclass(frozen=True)
@@ -124,11 +149,14 @@ def _gone(error: BaseException) -> InDoubtError:
     )
 
 
-def _listen(ask: _Ask, request: LabelRequest, said: Late) -> None:
+def _listen(ask: _Ask, request: LabelRequest, line: _Line) -> None:
+    """Draw a label when it is wanted, and not before: the one before it is stored by then."""
     try:
+        line.wanted.acquire()
         for answer in ask(request):
-            said.put(answer)
+            line.said.put(answer)
+            line.wanted.acquire()
     except BaseException as error:  # a thread would end without a word, and be waited for
-        said.put(_Raised(error))
+        line.said.put(_Raised(error))
     else:
-        said.put(_END)
+        line.said.put(_END)

@@ -97,6 +97,19 @@ def fit(run: Run, iteration: int) -> TrainingReport:
     return report
 
 
+def mend_checkpoint(run: Run, iteration: int) -> None:
+    """Write the checkpoint of the model at hand anew, if the one of `iteration` is damaged."""
+    trained = run.ledger.phase_outcome(iteration, Phase.TRAIN)
+    if trained is None:
+        return
+    try:
+        run.checkpoints.load(iteration, trained.get("checkpoint"))
+    except CheckpointError as error:
+        _log.warning("%s; it is written anew", error)
+        if save_checkpoint(run, iteration) != trained.get("checkpoint"):
+            _log.warning("the model of iteration %d is not bit-identical to what it was", iteration)
+
+
 def _no_step(model: Any, batch: Any) -> Any:
     raise NotImplementedError("the learner brings its own step")
 

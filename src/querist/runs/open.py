@@ -6,8 +6,8 @@ import logging
 import os
 import platform
 import secrets
-import shutil
 import threading
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,10 +30,12 @@ from querist.errors import (
     RunExistsError,
     RunLockedError,
     RunNotFoundError,
+    StorageError,
 )
 from querist.faults import crash_point
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
+from querist.ledger.ledger import MADE
 from querist.queues import LedgerQueue, RequestQueue
 from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
@@ -158,13 +160,15 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
         crash_point("create.recorded")
         # The run exists from here on: its experiment file is written last.
         write_file(folder / EXPERIMENT_FILE, experiment_text(experiment).encode())
+        ledger.set_fact(MADE, "1")
         run = _assemble(reference, experiment, ledger, data, strategies, lock)
     except BaseException as error:
         if ledger is not None:
             ledger.close()
         lock.release()
-        if not isinstance(error, RunExistsError):
-            shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, RunExistsError | RunLockedError):  # then it is another's
+            with suppress(StorageError):
+                remove(folder)
         raise
     with _opening:
         _open[folder] = run
@@ -194,8 +198,13 @@ def check_free(folder: Path) -> None:
             "id or driver.root_log_dir"
         )
     # A process was killed while it made the run: nothing was asked or trained yet.
-    RunLock(folder, probe=True).release()
-    remove(folder)
+    lock = RunLock(folder, probe=True)
+    try:
+        for path in folder.iterdir():
+            if path.name != LOCK_FILE:  # others wait for this very file
+                remove(path)
+    finally:
+        lock.release()
 
 
 def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
@@ -232,6 +241,7 @@ def open_run(reference: RunReference) -> Run:
             older = ledger.open()
             if older is not None:
                 _log.info("the ledger of %s was brought up from version %s", folder.name, older)
+            ledger.set_fact(MADE, "1")  # a kill may have come between the file and the fact
             ledger.verify()
             data = reopen_data(experiment, ledger)
             strategies = build_strategies(experiment)

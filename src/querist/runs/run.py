@@ -69,6 +69,7 @@ class Run:
     _labeled: dict[int, LabeledSet] = field(default_factory=dict)
     _settings: dict[int, Experiment] = field(default_factory=dict)
     _test_digest: str | None = None
+    _truth_digest: str | None = None
 
     def labeled(self, iteration: int) -> LabeledSet:
         """What the model of `iteration` is trained on."""
@@ -120,6 +121,12 @@ class Run:
         if self._test_digest is None:
             self._test_digest = self.data.test_digest()
         return self._test_digest
+
+    def truth_digest(self) -> str:
+        """SHA-256 of what the pool knows of the truth."""
+        if self._truth_digest is None:
+            self._truth_digest = self.data.truth_digest()
+        return self._truth_digest
 
     def tell(self, iteration: int, phase: Phase | None, **more: Any) -> None:
         """Report progress to whoever watches."""

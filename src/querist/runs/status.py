@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from querist.config.load import load_experiment
-from querist.ledger import OPEN, Ledger, OpenRequest, RequestState
-from querist.runs.data import INITIAL_LABELS
+from querist.ledger import INITIAL_LABELS, OPEN, Ledger, OpenRequest, RequestState
 from querist.runs.lock import lock_holder
 from querist.runs.open import EXPERIMENT_FILE, ledger_of
 from querist.runs.reference import RunReference

@@ -163,6 +163,7 @@ def _make_label_tables() -> None:
         ),
     )  # fmt: skip
     op.create_index("labels_by_key", "labels", ["key"])
+    op.create_index("labels_by_iteration", "labels", ["run", "iteration"])
     op.create_table(
         "quarantine",
         _number(),
