@@ -123,14 +123,12 @@ async def reap(client: PrefectClient, deployment: UUID) -> list[FlowRun]:
             deployment_id=FlowRunFilterDeploymentId(any_=[deployment]), state=_unfinished()
         )
     )
-    dead = []
-    for flow_run in unfinished:
-        silent = await silent_seconds(client, flow_run)
-        if silent > REAP_SECONDS:
-            await _mark(client, flow_run, silent)
-            dead.append(flow_run)
-    if dead:
+    silent = {flow_run.id: await silent_seconds(client, flow_run) for flow_run in unfinished}
+    dead = [flow_run for flow_run in unfinished if silent[flow_run.id] > REAP_SECONDS]
+    if dead:  # their iterations first: should we be interrupted, they are found again
         await _mark_children(client, [flow_run.id for flow_run in dead])
+    for flow_run in dead:
+        await _mark(client, flow_run, silent[flow_run.id])
     return dead
 
 

@@ -256,6 +256,26 @@ def test_who_is_gone_is_marked_with_its_iterations(with_flows: Callable[..., Any
     with_flows(work)
 
 
+def test_an_interrupted_reaping_is_made_up_for(
+    with_flows: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise ConnectionError("the server is away")
+
+    async def work(on: Flows) -> None:
+        deployment = await on.deployment()
+        gone = await on.run(deployment, Running(), LONG_AGO)
+        child = await on.child(gone)
+        with monkeypatch.context() as patch:
+            patch.setattr(zombies, "_mark", away)
+            with pytest.raises(ConnectionError):
+                await reap(on.client, deployment)
+        assert [flow_run.id for flow_run in await reap(on.client, deployment)] == [gone]
+        assert (await on.state(gone), await on.state(child)) == ("CRASHED", "CRASHED")
+
+    with_flows(work)
+
+
 def test_who_may_live_is_left_alone(with_flows: Callable[..., Any]) -> None:
     async def work(on: Flows) -> None:
         deployment, others = await on.deployment(), await on.deployment()

@@ -196,7 +196,9 @@ def test_row_5_a_zombie_that_was_there_before_is_reaped(
     def iterations() -> list[str]:
         return [child["state_type"] for child in service.api("/flow_runs/filter", parent)]
 
-    until(lambda: iterations() == ["CRASHED"], 20, "its iteration has ended with it")
+    # Cancelled, if the runner had time to say so when `up` was killed.
+    until(lambda: set(iterations()) <= {"CRASHED", "CANCELLED"}, 20, "its iteration has ended too")
+    assert len(iterations()) == 1
     survived(5)
 
 
