@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError
 from querist.phases.decide import decide
+from querist.phases.metrology import export_metrology
 from querist.runs.open import EXPERIMENT_FILE, close_run, create_run, open_run
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
@@ -40,6 +41,8 @@ def begin(experiment: Experiment, run_id: str | None) -> Beginning:
     if not concluded:
         track_start(run)
         track_missing(run)
+        if run.ledger.metrology():
+            export_metrology(run, durable=False)  # what a power cut may have taken
     return Beginning(
         run=run.reference,
         iteration=iteration,

@@ -175,7 +175,7 @@ class _Labeling:
 
     def _ask(self, asked: list[OpenRequest]) -> None:
         """One call of the source."""
-        ours = self.run.ledger.record_asked([r.key for r in asked], by_key=self.source.by_key)
+        ours = self._claim(asked)
         theirs = [request for request in asked if request.key not in ours]
         if theirs:
             self._take_over(theirs)
@@ -209,6 +209,17 @@ class _Labeling:
             self._leave_in_doubt(self._unanswered(mine), STRAY)
         else:
             self._still(mine, RequestState.PENDING, "the source will answer later")
+
+    def _claim(self, asked: list[OpenRequest]) -> frozenset[str]:
+        """Write down that the source is asked, and for which keys this run may ask it.
+
+        Nobody needs to know it of a source that may be asked again, in a ledger of the run's own:
+        the requests are there.
+        """
+        keys = [request.key for request in asked]
+        if self.source.by_key and not self.run.ledger.db.shared:
+            return frozenset(keys)
+        return self.run.ledger.record_asked(keys, by_key=self.source.by_key)
 
     def _broke(self, asked: list[OpenRequest], error: Exception) -> None:
         """A source that does not do what it should may have bought all the same."""

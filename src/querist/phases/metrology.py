@@ -33,7 +33,7 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     crash_point("metrology.measured")
     run.ledger.record_metrology(iteration, values, labels, started)
     crash_point("metrology.recorded")
-    export_metrology(run)
+    export_metrology(run, durable=False)
     seconds = time.time() - started
     run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)
     _log.info("iteration %d: %s", iteration, ", ".join(f"{k} {v:.4f}" for k, v in values.items()))
@@ -85,8 +85,8 @@ def metrology_context(run: Run, iteration: int) -> MetrologyContext:
     )
 
 
-def export_metrology(run: Run) -> None:
-    """Write the record files anew from the ledger."""
+def export_metrology(run: Run, *, durable: bool = True) -> None:
+    """Write the record files anew from the ledger; a resume does so too."""
     labels = run.ledger.metrology_labels()
     records = {i: (labels[i], values) for i, values in run.ledger.metrology().items()}
-    write_metrology(run.reference.folder, records)
+    write_metrology(run.reference.folder, records, durable=durable)

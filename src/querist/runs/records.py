@@ -48,25 +48,32 @@ class DriverLog:
                 raise
 
 
-def write_metrology(folder: Path, records: Mapping[int, tuple[int, Mapping[str, float]]]) -> None:
+def write_metrology(
+    folder: Path, records: Mapping[int, tuple[int, Mapping[str, float]]], *, durable: bool = True
+) -> None:
     """`metrology.json`, and `f1_metrology.json` where F1 was measured.
 
     Args:
         folder: the run's folder.
         records: labels and metric values by iteration.
+        durable: whether a power cut must not take them; the ledger has the same numbers.
     """
     everything = [
         {"step": step, "num_train_samples": labels, **_finite(values)}
         for step, (labels, values) in sorted(records.items())
     ]
-    write_file(folder / "metrology.json", json.dumps(everything, indent=1).encode())
+    write_file(
+        folder / "metrology.json", json.dumps(everything, indent=1).encode(), durable=durable
+    )
     of_f1 = [
         {key: record[key] for key in ("step", "num_train_samples", *F1_KEYS)}
         for record in everything
         if all(key in record for key in F1_KEYS)
     ]
     if of_f1:
-        write_file(folder / "f1_metrology.json", json.dumps(of_f1, indent=1).encode())
+        write_file(
+            folder / "f1_metrology.json", json.dumps(of_f1, indent=1).encode(), durable=durable
+        )
 
 
 def read_metrology(folder: Path) -> list[dict[str, Any]]:

@@ -28,11 +28,12 @@ def storage_errors(what: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, *, durable: bool = True) -> None:
     disk = store()
     with disk.open(path) as file:
         disk.write(file, content)
-        disk.sync(file)
+        if durable:
+            disk.sync(file)
 
 
 def create_folder(folder: Path) -> None:
@@ -64,8 +65,13 @@ def _clear(rubbish: Path) -> None:
         store().remove(rubbish)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Put `content` at `path`, replacing what was there.
+
+    Args:
+        path: the file.
+        content: what it shall hold.
+        durable: whether a power cut must not take it; False for what can be made again.
 
     Raises:
         StorageError: the disk refused; the old content is intact.
@@ -73,13 +79,14 @@ def write_file(path: Path, content: bytes) -> None:
     beside = path.with_name(f"{TEMPORARY}{path.name}")
     with storage_errors(path):
         try:
-            _write(beside, content)
+            _write(beside, content, durable=durable)
             crash_point("file.beside")
             store().replace(beside, path)
         except BaseException:
             _clear(beside)
             raise
-        store().sync_folder(path.parent)
+        if durable:
+            store().sync_folder(path.parent)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
