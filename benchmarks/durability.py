@@ -7,6 +7,7 @@ Each pass gives the difference per iteration; the exit code is 1 when the must i
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -108,6 +109,16 @@ def one_pass(root: Path, iterations: int) -> tuple[list[float], list[float]]:
     return seconds["careful"], seconds["careless"]
 
 
+def fsync_ms(folder: Path, number: int = 200) -> float:
+    """Milliseconds that the disk takes to sync a page."""
+    with (folder / "page").open("wb", buffering=0) as file:
+        started = time.perf_counter()
+        for _ in range(number):
+            file.write(b"x" * 4096)
+            os.fsync(file.fileno())
+        return 1000 * (time.perf_counter() - started) / number
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=70)
@@ -128,6 +139,9 @@ def main() -> int:
             f"hashing, {1000 * median(fast):.1f} without; difference {mean:.2f} ms on average, "
             f"{median(pairs):.2f} in the median"
         )
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        latency = fsync_ms(Path(folder))
+    out.print(f"an fsync of 4 KiB takes {latency:.2f} ms on this disk now")
     found = median(differences)
     met = found <= MUST_MS
     verdict = "met" if met else "MISSED"
