@@ -107,7 +107,8 @@ def _stop(querist: Cli, run_id: str, step: str, way: signal.Signals) -> None:
     assert seconds < SECONDS, err
     assert process.returncode == 1, err
     assert f"`querist resume {run_id}`" in err
-    assert "Traceback" not in err
+    # Prefect's own server may complain of what it could not write any more; we must not.
+    assert "src/querist/" not in err
     wait_for(
         lambda: not left_by(process.pid, querist.root),
         SECONDS - seconds,

@@ -207,7 +207,8 @@ def test_interrupt_ends_soon_and_leaves_nothing_behind(cli: Any) -> None:
     assert time.monotonic() - started < 10, (out, err)
     assert process.returncode == 1, (out, err)
     assert "querist resume" in err
-    assert "Traceback" not in err
+    # Prefect's own server may complain of what it could not write any more; we must not.
+    assert "src/querist/" not in err
     gone = lambda: not group_members(process.pid) and not processes_about(str(cli.root))  # noqa: E731
     assert wait_until(gone, 5)
     assert not processes_about(f"--parent {process.pid}")
