@@ -56,6 +56,10 @@ def build(tree: Path, output: Path) -> Path:
     return next(output.glob("*.whl"))
 
 
+NOT_IMPORTED = ("/__main__.py", "/migrations/env.py")
+"""Files that are run, the second one by Alembic, and never imported."""
+
+
 def package_files(tree: Path) -> set[str]:
     """Every file of the package, links followed, as it must be named in the wheel."""
     source = tree / "src"
@@ -117,7 +121,7 @@ def main() -> None:
         modules = sorted(
             name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             for name in package_files(tree)
-            if name.endswith(".py") and not name.endswith("/__main__.py")
+            if name.endswith(".py") and not name.endswith(NOT_IMPORTED)
         )
         import_beside_a_users_project(wheel, modules, scratch)
     print(f"{wheel.name} is whole: {len(modules)} modules, imported beside other flows and tasks")
