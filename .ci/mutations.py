@@ -72,7 +72,7 @@ MUTATIONS = (
     Mutation(
         "NORMAL instead of FULL",
         "src/querist/ledger/database.py",
-        {"synchronous=FULL": "synchronous=NORMAL"},
+        {'True: "FULL"': 'True: "NORMAL"'},
         (POWER, "-k", "every_step or next_one"),
     ),
     Mutation(

@@ -346,3 +346,36 @@ def test_another_kind_of_database() -> None:
 )
 def test_text_that_every_database_holds(words: str, stored: str) -> None:
     assert storable(words, 10) == stored
+
+
+def test_only_what_can_be_done_again_may_be_lost_to_a_power_cut(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.create()
+    synced = []
+
+    class Asking(Store):
+        def committed(self, ledger: str, connection: Any) -> None:
+            synced.append(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    with stored_by(Asking()):
+        for phase in (Phase.TRAIN, Phase.LABEL):
+            ledger.record_phase(0, phase, 1.0, {})
+        ledger.record_metrology(0, {"f1": 0.5}, 2, 1.0)
+        assert synced == [1, 1, 1]  # NORMAL
+        synced.clear()
+        ledger.record_selection(0, [(7, 0.5, "margin")], keys=["k"], made={}, started=1.0)
+        ledger.record_label(Label(7, 1), source=ORACLE, iteration=0, key="k")
+        ledger.record_verdict(0, Verdict(True, "first"))
+        ledger.commit_iteration(0, 2, {}, "digest")
+        assert synced == [2, 2, 2, 2]  # FULL
+    ledger.close()
+
+
+def test_postgresql_waits_for_what_cannot_be_done_again(postgres_url: str) -> None:
+    ledger = Ledger(postgres_url, "run")
+    ledger.create()
+    with ledger.db.writing(durable=False) as c:
+        assert c.exec_driver_sql("SHOW synchronous_commit").scalar() == "off"
+    with ledger.db.writing() as c:
+        assert c.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    ledger.close()

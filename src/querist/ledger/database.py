@@ -1,13 +1,14 @@
 """One run's rows in a database: SQLite in the run's folder, or a shared PostgreSQL.
 
-Every write is a transaction of its own that is durable when it returns, and that checks first
-whether this process still holds the run's lease.
+Every write is a transaction of its own that checks first whether this process still holds the run's
+lease. It is durable when it returns, unless it only says that work is done which can be done again.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ from querist.storage.store import store
 
 WAIT_SECONDS = 30
 """How long a transaction waits for another one's."""
+SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
+"""How SQLite commits what must be on the disk when the commit returns, and what need not be."""
 _SECRET_OPTIONS = ("password", "passfile", "sslpassword")
 """Options of a PostgreSQL URL that are nobody's business."""
 
@@ -94,19 +97,37 @@ def _sqlite(path: Path) -> Engine:
         # SQLAlchemy begins and ends transactions, not Python's driver.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("writes", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        synced = SYNCHRONOUS[options.get("durable", True)]
+        connection.exec_driver_sql(f"PRAGMA synchronous={synced}")
         # A transaction that looks before it writes must keep others out from the start.
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     _tell_the_store(engine)
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Put the file into WAL mode: two processes may do so at once, and SQLite waits for neither."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _tell_the_store(engine: Engine) -> None:
@@ -203,11 +224,13 @@ class Database:
             ) from error
 
     @contextmanager
-    def writing(self, *, checked: bool = True) -> Iterator[Connection]:
-        """One durable transaction.
+    def writing(self, *, checked: bool = True, durable: bool = True) -> Iterator[Connection]:
+        """One transaction.
 
         Args:
             checked: whether this process must hold the lease; False only to take it.
+            durable: whether it is on the disk when it returns. False for what is done again when a
+                power cut takes it, which then takes all that was written after it as well.
 
         Raises:
             LeaseLostError: another process has taken the run over; nothing is written.
@@ -215,8 +238,10 @@ class Database:
         """
         run = self.run if checked else None
         with self.errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(writes=True)
+            connection = plain.execution_options(writes=True, durable=durable)
             with connection.begin():
+                if not durable and self.engine.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
                 if run is not None:
                     self._check_lease(connection, run)
                 yield connection

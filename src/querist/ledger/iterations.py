@@ -28,8 +28,11 @@ class Iterations:
     def record_phase(
         self, iteration: int, phase: Phase, started: float, outcome: Mapping[str, Any]
     ) -> None:
-        """A phase is done. Recording it again changes nothing."""
-        with self.db.writing() as c:
+        """A phase is done. Recording it again changes nothing.
+
+        A power cut may take it: the phase is then done again, with the same outcome.
+        """
+        with self.db.writing(durable=False) as c:
             self._record_phase(c, iteration, phase, started, outcome)
 
     def _record_phase(
@@ -207,7 +210,10 @@ class Iterations:
     def record_metrology(
         self, iteration: int, values: Mapping[str, float], labels: int, started: float
     ) -> None:
-        """What was measured, and that the metrology phase is done, in one transaction."""
+        """What was measured, and that the metrology phase is done, in one transaction.
+
+        A power cut may take it: the same is then measured again.
+        """
         rows = [
             {
                 "iteration": iteration,
@@ -218,7 +224,7 @@ class Iterations:
             }
             for position, (metric, value) in enumerate(values.items())
         ]
-        with self.db.writing() as c:
+        with self.db.writing(durable=False) as c:
             self.db.add_new(c, t.metrology, rows)
             self._record_phase(c, iteration, Phase.METROLOGY, started, dict(values))
 

@@ -210,9 +210,15 @@ class Labels(Requests):
         )
         return int(self.db.value(query))
 
-    def labels_spent(self) -> tuple[int, float]:
-        """How many labels were bought (the initial ones apart), and their cost."""
-        bought = (t.labels.c.run == self.db.run, t.labels.c.source != INITIAL)
+    def labels_spent(self, through: int | None = None) -> tuple[int, float]:
+        """How many labels were bought (the initial ones apart), and their cost.
+
+        Args:
+            through: only those that came up to the end of this iteration.
+        """
+        bought = [t.labels.c.run == self.db.run, t.labels.c.source != INITIAL]
+        if through is not None:
+            bought.append(t.labels.c.iteration <= through)
         number = select(func.count()).where(*bought, t.labels.c.revision == 0)
         cost = select(func.coalesce(func.sum(t.labels.c.cost), 0.0)).where(*bought)
         return int(self.db.value(number)), float(self.db.value(cost))

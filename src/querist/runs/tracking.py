@@ -17,11 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from sqlalchemy import func, select
 
 from querist.errors import CheckpointError, StorageError
-from querist.ledger import INITIAL
-from querist.ledger import tables as t
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
@@ -100,7 +97,7 @@ def track_iteration(run: Run, iteration: int) -> None:
         if phase is Phase.TRAIN:
             losses = {key: outcome.get(key) for key in ("train_loss", "validation_loss")}
             values |= {key: loss for key, loss in losses.items() if loss is not None}
-    bought, cost = _spent_until(run, iteration)
+    bought, cost = run.ledger.labels_spent(through=iteration)
     values |= {"labels": commit.labels, "labels_bought": bought, "label_cost": cost}
     _say_metrics(run, f"iteration {iteration}", commit.committed, iteration, values)
     if measured:
@@ -141,19 +138,6 @@ def _say_metrics(run: Run, name: str, at: float, step: int, values: dict[str, An
 def _logs_model(run: Run, iteration: int) -> bool:
     every = run.experiment.tracking.log_models_every
     return bool(every) and (iteration + 1) % every == 0
-
-
-def _spent_until(run: Run, iteration: int) -> tuple[int, float]:
-    """How many labels were bought up to the end of an iteration, and their cost."""
-    db = run.ledger.db
-    bought = (
-        t.labels.c.run == db.run,
-        t.labels.c.source != INITIAL,
-        t.labels.c.iteration <= iteration,
-    )
-    number = select(func.count()).where(*bought, t.labels.c.revision == 0)
-    cost = select(func.coalesce(func.sum(t.labels.c.cost), 0.0)).where(*bought)
-    return int(db.value(number)), float(db.value(cost))
 
 
 def flat_parameters(content: Any, prefix: str = "") -> dict[str, Any]:
