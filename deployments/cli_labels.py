@@ -28,12 +28,11 @@ def list_unsettled(
 ) -> None:
     """List what waits for a person: in doubt, refused, contradicted."""
     with mistakes():
-        from querist.ledger import Ledger
         from querist.phases.settle import unsettled
         from querist.runs.open import ledger_of, run_folder
 
         folder = run_folder(run_id, root)
-        ledger = Ledger(ledger_of(folder), folder.name)
+        ledger = ledger_of(folder)
         try:
             ledger.check_schema()
             found = unsettled(ledger)

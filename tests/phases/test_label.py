@@ -259,7 +259,7 @@ def test_a_budget_of_which_the_rest_is_lost_ends_the_run(directed: Any, drive: A
     samples = source.asked[0][3:]
     settle_outcome(run, frozenset(samples), Outcome.LOST)
     decision = drive.finish(run)
-    assert decision.reason == "label budget: what is left of it is in doubt, refused or lost"
+    assert decision.reason == "budget spent: what is left of it is in doubt, refused or lost"
     assert len(source.asked) == 1
 
 

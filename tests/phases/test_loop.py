@@ -303,7 +303,7 @@ def test_a_label_budget_is_never_overspent(new_run: Any, drive: Any) -> None:
     stop = {"name": "label_budget", "options": {"labels": 18}}
     run = new_run(stop=[stop], driver={"max_active_learning_steps": 20})
     decision = drive.finish(run)
-    assert decision.reason == "criterion met: 18 of 18 labels"
+    assert decision.reason == "budget spent: 18 of 18 labels"
     assert [r.labels for r in run.history()] == [10, 15, 18]
     assert run.ledger.labels_spent()[0] == 8
 

@@ -77,6 +77,9 @@ class DataConfig(Group):
     validation: Component | None = None
     """Only beside a data set with `append`: what its strategies see as `driver.val_datapool`."""
 
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Randomness of the pool, the split and the initial labels. Default: the experiment's seed."""
+
     split: SplitConfig = SplitConfig()
     """Which part is held back."""
 

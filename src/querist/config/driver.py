@@ -71,6 +71,13 @@ class DriverConfig(Group):
     run_id: RunId | None = None
     """Name of the run's folder. Default: 8 random hex characters."""
 
+    parent: RunId | None = None
+    """The parallel run that this run is a learner of; a parallel run sets it for its learners."""
+
+    share_labels: bool = True
+    """Keep the ledger with the parent's other learners: a label that one of them has bought from
+    the same source costs the others nothing."""
+
     skip_training: bool = False
     """Query with the model as it is, without training it."""
 

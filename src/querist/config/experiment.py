@@ -53,6 +53,11 @@ class Experiment(Group):
     tracking: TrackingConfig = TrackingConfig()
     """What goes to MLflow."""
 
+    @property
+    def data_seed(self) -> int:
+        """The seed of the pool, the split and the initial labels."""
+        return self.seed if self.data.seed is None else self.data.seed
+
     @model_validator(mode="before")
     @classmethod
     def _one_is_a_list_of_one(cls, value: Any) -> Any:

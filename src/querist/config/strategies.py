@@ -33,6 +33,9 @@ class StrategiesConfig(Group):
     label_timeout_seconds: float | None = Field(default=None, gt=0, le=10**7)
     """How long a label source may be silent before it is given up on. Default: for ever."""
 
+    label_sharing_seconds: float = Field(default=10.0, ge=0, le=86400)
+    """How long to wait for a label that another run of a shared ledger is just buying, before this
+    iteration goes on without it."""
     metrology: tuple[Component, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     """What is measured in every iteration, in this order."""
 

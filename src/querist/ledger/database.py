@@ -162,12 +162,17 @@ class Database:
     Args:
         where: a SQLite file, or the URL of a PostgreSQL database.
         run_id: the run.
+        shared: whether other runs are in it; those of a PostgreSQL database always may be.
+
+    Attributes:
+        served: whether it is a server's database, else it is a file.
     """
 
-    def __init__(self, where: Path | str, run_id: str) -> None:
+    def __init__(self, where: Path | str, run_id: str, *, shared: bool = False) -> None:
         self.run_id = run_id
         self.engine = connect(where)
-        self.shared = not isinstance(where, Path)
+        self.served = not isinstance(where, Path)
+        self.shared = shared or self.served
         self.fence: int | None = None
         self._run: int | None = None
 
@@ -175,7 +180,7 @@ class Database:
     def place(self) -> str:
         """Where the ledger is, in words, without a password."""
         url = self.engine.url
-        return _without_secrets(url) if self.shared else str(url.database)
+        return _without_secrets(url) if self.served else str(url.database)
 
     @property
     def run(self) -> int:
@@ -214,7 +219,7 @@ class Database:
             damaged = (
                 isinstance(error, DatabaseError) and type(error) is DatabaseError
             ) or "malformed" in reason
-            if damaged and not self.shared:
+            if damaged and not self.served:
                 raise RunError(
                     f"{self.place} is damaged, {reason}: bring back a copy, or start a new run"
                 ) from error

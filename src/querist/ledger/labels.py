@@ -223,6 +223,35 @@ class Labels(Requests):
         cost = select(func.coalesce(func.sum(t.labels.c.cost), 0.0)).where(*bought)
         return int(self.db.value(number)), float(self.db.value(cost))
 
+    def labels_shared(self) -> tuple[int, float]:
+        """How many labels other runs of a shared ledger have bought for this one, and their cost.
+
+        Each annotator's label counts.
+        """
+        mine, theirs = t.labels.alias("mine"), t.labels.alias("theirs")
+        same = [
+            mine.c[name] == theirs.c[name] for name in ("source", "source_version", "annotator")
+        ]
+        query = (
+            select(func.count(mine.c.id.distinct()), func.coalesce(func.sum(theirs.c.cost), 0.0))
+            .select_from(mine)
+            .join(
+                t.requests,
+                (t.requests.c.run == mine.c.run) & (t.requests.c.sample == mine.c.sample),
+            )
+            .join(theirs, (theirs.c.key == t.requests.c.key) & (theirs.c.run != mine.c.run))
+            .where(
+                mine.c.run == self.db.run,
+                mine.c.key.is_(None),
+                mine.c.source != INITIAL,
+                mine.c.revision == 0,
+                theirs.c.revision == 0,
+                *same,
+            )
+        )
+        number, cost = self.db.rows(query)[0]
+        return int(number), float(cost)
+
     def revisions_for_review(self) -> list[Revision]:
         """Labels that contradict the one in use, and that nobody has decided on."""
         query = select(t.labels).where(t.labels.c.run == self.db.run).order_by(t.labels.c.revision)

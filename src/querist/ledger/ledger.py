@@ -37,12 +37,15 @@ class Ledger(Labels):
     Args:
         where: a SQLite file, or the URL of a PostgreSQL database that many runs share.
         run_id: the run; by default the name of the file's folder.
+        shared: whether a SQLite file has several runs: the learners of a parallel run.
     """
 
-    def __init__(self, where: Path | str, run_id: str | None = None) -> None:
+    def __init__(
+        self, where: Path | str, run_id: str | None = None, *, shared: bool = False
+    ) -> None:
         if run_id is None:
             run_id = Path(where).absolute().parent.name
-        self.db = Database(where, run_id)
+        self.db = Database(where, run_id, shared=shared)
         self._liveness: Connection | None = None
 
     def create(self) -> None:
@@ -54,7 +57,7 @@ class Ledger(Labels):
         """
         schema.create_tables(self.db)
         schema.check_schema(self.db)
-        if self.db.shared:
+        if self.db.served:
             self._hold_while_alive(by_force=False)
         with self.db.writing(checked=False) as c:
             newest = select(func.max(t.runs.c.id)).where(t.runs.c.run_id == self.db.run_id)
@@ -106,8 +109,8 @@ class Ledger(Labels):
     def take_lease(self, *, by_force: bool = False) -> None:
         """Become the one who writes; whoever was it before is fenced off.
 
-        A lease has no end by the clock: it is held until the next one is taken. In a run's own file
-        that is up to the lock of its folder; in a shared database up to a lock that the holder's
+        A lease has no end by the clock: it is held until the next one is taken. In a file that is
+        up to the lock of the run's folder; in a server's database up to a lock that the holder's
         connection keeps for as long as its process lives.
 
         Args:
@@ -116,7 +119,7 @@ class Ledger(Labels):
         Raises:
             RunLockedError: another process holds the lock.
         """
-        if self.db.shared and self._liveness is None:
+        if self.db.served and self._liveness is None:
             self._hold_while_alive(by_force)
         with self.db.writing(checked=False) as c:
             query = select(func.max(t.leases.c.fence)).where(t.leases.c.run == self.db.run)
@@ -150,11 +153,11 @@ class Ledger(Labels):
         return {"run": f"querist {self.db.run_id}"}
 
     def held_by(self) -> str | None:
-        """Who works on a run of a shared ledger, in words; None when nobody does.
+        """Who works on a run of a server's database, in words; None when nobody does.
 
-        For a ledger in a run's own file the lock of the folder says it.
+        For a ledger in a file the lock of the run's folder says it.
         """
-        if not self.db.shared:
+        if not self.db.served:
             return None
         with self.db.errors(), self.db.engine.connect() as connection:
             held = connection.execute(text(f"SELECT pid {_HOLDERS}"), self._name).first()

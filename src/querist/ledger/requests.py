@@ -198,11 +198,19 @@ class Requests(Iterations):
         """Requests that may be asked for, oldest first."""
         return [request for request in self.requests() if request.state in OPEN]
 
-    def record_asked(self, keys: Sequence[str], *, by_key: bool) -> frozenset[str]:
+    def record_asked(
+        self, keys: Sequence[str], *, by_key: bool, anew: bool = False
+    ) -> frozenset[str]:
         """Before a source is asked: claim the keys, and write down that it is being asked.
 
         Returns the keys that may be asked for. The others were claimed by another run of a shared
         ledger, which wants the same labels from the same source.
+
+        Args:
+            keys: the requests.
+            by_key: whether the source may be asked again by key.
+            anew: claim also what another run has asked for by key and has no answer to: its process
+                may be gone, and the source bills the key once whoever asks.
         """
         state = RequestState.ASKED_BY_KEY if by_key else RequestState.ASKED
         with self.db.writing() as c:
@@ -211,7 +219,7 @@ class Requests(Iterations):
             claims = [
                 {"key": key, "number": number, "claimed": time.time()}
                 for key in sorted(keys)
-                if (number := self._free_number(c, key, claimed.get(key))) is not None
+                if (number := self._free_number(c, key, claimed.get(key), anew)) is not None
             ]
             self.db.add_new(c, t.claims, claims)
             claimed = self._newest_claims(c, keys)
@@ -227,7 +235,9 @@ class Requests(Iterations):
             found |= {row.key: (row.number, row.run) for row in c.execute(query)}
         return found
 
-    def _free_number(self, c: Connection, key: str, newest: tuple[int, int] | None) -> int | None:
+    def _free_number(
+        self, c: Connection, key: str, newest: tuple[int, int] | None, anew: bool
+    ) -> int | None:
         """The number of a claim that may be made; None while the key is somebody's.
 
         It is free again when the run that claimed it was told that nothing was bought.
@@ -240,10 +250,25 @@ class Requests(Iterations):
         events, labels = t.request_events, t.labels
         query = select(events.c.event).where(events.c.run == run, events.c.key == key)
         said = c.scalar(query.order_by(events.c.id.desc()).limit(1))
-        given_up = said in (RequestState.FAILED, RequestState.WANTED)
+        free = {RequestState.FAILED, RequestState.WANTED}
+        if anew and run != self.db.run:
+            free.add(RequestState.ASKED_BY_KEY)
+        given_up = said in free
         came = given_up and c.execute(select(labels.c.id).where(labels.c.key == key)).first()
         # Its own run claims it anew as well: else another one could do so at the same moment.
         return number + 1 if given_up and not came else None
+
+    def being_asked(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of `keys` that another run of a shared ledger is asking a source for right now."""
+        events, found = t.request_events, set()
+        asked = (RequestState.ASKED, RequestState.ASKED_BY_KEY)
+        with self.db.errors(), self.db.engine.connect() as c:
+            for key, (_, run) in self._newest_claims(c, keys).items():
+                query = select(events.c.event).where(events.c.run == run, events.c.key == key)
+                said = c.scalar(query.order_by(events.c.id.desc()).limit(1))
+                if run != self.db.run and said in asked:
+                    found.add(key)
+        return frozenset(found)
 
     def record_state(self, keys: Sequence[str], state: RequestState, reason: str = "") -> None:
         """Write down where requests stand now."""

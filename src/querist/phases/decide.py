@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from querist.phases.query import labels_left
+from querist.protocols import LabelBudgeted
 from querist.runs.run import Run
 from querist.values import Phase, StopDecision
 
@@ -24,11 +25,16 @@ def _decide(run: Run, iteration: int) -> StopDecision:
     for criterion in run.strategies.stop:
         decision = criterion.check(history)
         if decision.stop:
-            return StopDecision(True, f"criterion met: {decision.reason}")
+            budget = (
+                isinstance(criterion, LabelBudgeted)
+                and criterion.remaining(history[-1].labels) == 0
+            )
+            met = "budget spent" if budget else "criterion met"
+            return StopDecision(True, f"{met}: {decision.reason}")
     if _nothing_to_ask(run, iteration):
         return StopDecision(True, "pool exhausted: no sample was left to ask for")
     if _budget_is_spent(run, iteration):
-        return StopDecision(True, "label budget: what is left of it is in doubt, refused or lost")
+        return StopDecision(True, "budget spent: what is left of it is in doubt, refused or lost")
     steps = run.experiment.driver.max_active_learning_steps
     if iteration + 1 >= steps:
         return StopDecision(True, f"max iterations: {steps}")

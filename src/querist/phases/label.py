@@ -31,6 +31,9 @@ from querist.values import Label, Phase
 
 STRAY = "the source gave an answer that belongs to no request: it may be this one's"
 MAX_WAIT_SECONDS = 60.0
+FIRST_LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.5
+"""How often another run's labels are looked for."""
 BROKEN = (ConfigurationError, DataError, RunError, StrategyError)
 """What no further attempt mends."""
 _log = logging.getLogger(__name__)
@@ -176,10 +179,16 @@ class _Labeling:
     def _ask(self, asked: list[OpenRequest]) -> None:
         """One call of the source."""
         ours = self._claim(asked)
-        theirs = [request for request in asked if request.key not in ours]
-        if theirs:
-            self._take_over(theirs)
         mine = [request for request in asked if request.key in ours]
+        self._ask_for(mine)
+        theirs = [request for request in asked if request.key not in ours]
+        if theirs and self._wait_for(theirs):
+            keys = [request.key for request in theirs]
+            free = self.run.ledger.record_asked(keys, by_key=True, anew=True)
+            self._ask_for([r for r in theirs if r.key in free and r.sample in self._waiting])
+
+    def _ask_for(self, mine: list[OpenRequest]) -> None:
+        """Ask for what this run has claimed."""
         if not mine:
             return
         crash_point("label.claimed")
@@ -265,8 +274,30 @@ class _Labeling:
             len(requests), reason, self.run.reference.run_id,
         )  # fmt: skip
 
+    def _wait_for(self, theirs: list[OpenRequest]) -> bool:
+        """Wait while another run of a shared ledger buys these.
+
+        Returns whether they may be asked for all the same: that run seems to be gone, and the
+        source bills a key once.
+        """
+        until = time.monotonic() + self.settings.label_sharing_seconds
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            self._take_over(theirs)
+            waiting = self._unanswered(theirs)
+            asked = self.run.ledger.being_asked([request.key for request in waiting])
+            if not asked:
+                break
+            if time.monotonic() >= until:
+                return self.source.by_key
+            time.sleep(pause)
+            pause = min(2 * pause, LOOK_SECONDS)
+        if waiting:
+            _log.info("%d labels are for another run to get", len(waiting))
+        return False
+
     def _take_over(self, theirs: list[OpenRequest]) -> None:
-        """Another run of a shared ledger has asked for these: its labels are ours as well."""
+        """What another run of a shared ledger has bought of these is ours as well."""
         copies = self.run.ledger.copy_labels(
             [request.key for request in theirs],
             iteration=self.iteration,
@@ -276,9 +307,6 @@ class _Labeling:
             self.run.data.learned(copy)
             self._answered(copy.index)
         self.came += len(copies)
-        waiting = self._unanswered(theirs)
-        if waiting:
-            _log.info("%d labels are being bought by another run", len(waiting))
 
     def _question(self, requests: list[OpenRequest]) -> LabelRequest:
         return LabelRequest(

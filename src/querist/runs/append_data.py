@@ -95,7 +95,7 @@ class AppendData:
 
     def __init__(self, experiment: Experiment) -> None:
         data = experiment.data
-        with seeded_globally(derive_seed(experiment.seed, SETUP, "setup", "pool")):
+        with seeded_globally(derive_seed(experiment.data_seed, SETUP, "setup", "pool")):
             self.train_datapool = build("pool", data.pool.name, data.pool.options)
             self.unlabeled_datapool = _maybe(data.unlabeled)
             self.val_datapool = _maybe(data.validation)

@@ -180,7 +180,7 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
                 "data.initial.pool and data.split, or give the pool held-out sets"
             )
     pool, fingerprint = _build_pool(experiment)
-    seed = experiment.seed
+    seed = experiment.data_seed
     subsets = split_pool(pool.pool, experiment.data.split, generator(seed, SETUP, "setup", "split"))
     for name in (TEST, VALIDATION):
         share = getattr(experiment.data.split, name)
@@ -232,7 +232,7 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
 
 
 def _build_pool(experiment: Experiment) -> tuple[CombinedPool, str]:
-    with seeded_globally(derive_seed(experiment.seed, SETUP, "setup", "pool")):
+    with seeded_globally(derive_seed(experiment.data_seed, SETUP, "setup", "pool")):
         pool = _as_pool(build_component("pool", experiment.data.pool), "data.pool")
         initial = None
         if experiment.data.initial.pool is not None:

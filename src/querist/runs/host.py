@@ -23,8 +23,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -79,7 +81,7 @@ class LocalHost:
 
     async def _to_its_end(self, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, and its run must not be closed while it works on it."""
-        thread = asyncio.ensure_future(asyncio.to_thread(_awaitable, call))
+        thread = asyncio.ensure_future(_in_thread(_steps, _awaitable, call))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
@@ -105,6 +107,7 @@ class ProcessHost:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._turn = threading.Lock()
+        self._waiting = ThreadPoolExecutor(1, "querist-host")
 
     async def make(self, step: Step, *args: Any) -> Any:
         """Call `step(*args)` in the child."""
@@ -117,7 +120,7 @@ class ProcessHost:
     async def _or_stop(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
         """Who cancels a step ends the child in the middle of it."""
         try:
-            return await asyncio.to_thread(self._ask, run, step, args)
+            return await _in_thread(self._waiting, self._ask, run, step, args)
         except asyncio.CancelledError:
             self.stop()
             raise
@@ -125,7 +128,7 @@ class ProcessHost:
     async def release(self, run: RunReference) -> None:
         """Close the run in the child; nothing to do when the child is gone."""
         if self.alive():
-            await asyncio.to_thread(self._ask, None, close_run, (run,))
+            await _in_thread(self._waiting, self._ask, None, close_run, (run,))
 
     def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
         with self._turn:
@@ -217,12 +220,16 @@ class SpawnedHost(ProcessHost):
     credentials of servers.
 
     The child is killed when the thread that made this object ends (see prctl(2)).
+
+    Args:
+        more: what its environment has besides ours.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more: Mapping[str, str] | None = None) -> None:
         ours, theirs = multiprocessing.Pipe()
         path = [entry or os.getcwd() for entry in sys.path]
         environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_STEPS}
+        environment |= dict(more or {})
         environment["PYTHONPATH"] = os.pathsep.join(
             dict.fromkeys(entry for entry in path if os.path.isdir(entry))
         )
@@ -364,7 +371,9 @@ def _in_words(error: BaseException) -> RunError:
     return RunError(f"{type(error).__name__}: {str(error) or 'without a message'}")
 
 
-_given: Host | None = None
+_given: ContextVar[Host | None] = ContextVar("querist_host", default=None)
+_steps = ThreadPoolExecutor(64, "querist-step")
+"""Threads for steps of this process: asyncio's own are as few as there are cores, and four more."""
 _local = LocalHost()
 _spawned: SpawnedHost | None = None
 
@@ -376,8 +385,9 @@ def current_host() -> Host:
         ConfigurationError: `QUERIST_HOST` is neither `thread` nor `process`.
     """
     global _spawned
-    if _given is not None:
-        return _given
+    given = _given.get()
+    if given is not None:
+        return given
     wanted = os.environ.get(HOST_VARIABLE, "thread")
     if wanted == "thread":
         return _local
@@ -390,10 +400,16 @@ def current_host() -> Host:
 
 @contextmanager
 def hosted_by(host: Host) -> Iterator[None]:
-    """Flows inside use `host`."""
-    global _given
-    before, _given = _given, host
+    """Flows inside, and no others that go on beside them, use `host`."""
+    before = _given.set(host)
     try:
         yield
     finally:
-        _given = before
+        _given.reset(before)
+
+
+async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., Any], *args: Any) -> Any:
+    """As `asyncio.to_thread`, in one of `threads`."""
+    return await asyncio.get_running_loop().run_in_executor(
+        threads, copy_context().run, call, *args
+    )

@@ -153,7 +153,7 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     try:
         if (folder / EXPERIMENT_FILE).exists():  # another process was faster
             raise RunExistsError(f"run {chosen} was just made by another process")
-        ledger = Ledger(_new_ledger(folder), folder.name)
+        ledger = _ledger_at(folder, experiment)
         ledger.create()
         crash_point("create.ledger")
         record_start(data, labels, ledger)
@@ -237,7 +237,7 @@ def open_run(reference: RunReference) -> Run:
         ledger = None
         try:
             experiment = load_experiment(folder / EXPERIMENT_FILE)
-            ledger = Ledger(ledger_of(folder), folder.name)
+            ledger = ledger_of(folder)
             older = ledger.open()
             if older is not None:
                 _log.info("the ledger of %s was brought up from version %s", folder.name, older)
@@ -256,24 +256,43 @@ def open_run(reference: RunReference) -> Run:
         return run
 
 
-def ledger_of(folder: Path) -> Path | str:
-    """Where the ledger of a run is: a file in its folder, or the database that is configured.
+def ledger_of(folder: Path) -> Ledger:
+    """The ledger of a run: a file in its folder or its parent's, or the configured database.
 
     Raises:
         RunError: it is in a database, and none is configured.
     """
     if (folder / LEDGER_FILE).exists():
-        return folder / LEDGER_FILE
-    if url := os.environ.get(LEDGER_VARIABLE):
-        return url
+        return Ledger(folder / LEDGER_FILE, folder.name)
+    if os.environ.get(LEDGER_VARIABLE):
+        return _ledger_at(folder, None)
+    experiment = load_experiment(folder / EXPERIMENT_FILE)
+    shared = _parents_file(folder, experiment)
+    if shared is not None and shared.exists():
+        return _ledger_at(folder, experiment)
     raise RunError(
         f"run {folder.name} has no {LEDGER_FILE}: set {LEDGER_VARIABLE} to the database that it "
         "was made with, or bring the file back"
     )
 
 
-def _new_ledger(folder: Path) -> Path | str:
-    return os.environ.get(LEDGER_VARIABLE) or folder / LEDGER_FILE
+def _ledger_at(folder: Path, experiment: Experiment | None) -> Ledger:
+    """The ledger of a run, where a new one has it."""
+    if url := os.environ.get(LEDGER_VARIABLE):
+        return Ledger(url, folder.name)
+    shared = None if experiment is None else _parents_file(folder, experiment)
+    if shared is None:
+        return Ledger(folder / LEDGER_FILE, folder.name)
+    create_folder(shared.parent)
+    return Ledger(shared, folder.name, shared=True)
+
+
+def _parents_file(folder: Path, experiment: Experiment) -> Path | None:
+    """The file that the learners of a parallel run share; None for a run that shares none."""
+    driver = experiment.driver
+    if driver.parent is None or not driver.share_labels:
+        return None
+    return folder.parent / driver.parent / LEDGER_FILE
 
 
 def take_over(reference: RunReference) -> None:
@@ -283,7 +302,7 @@ def take_over(reference: RunReference) -> None:
     """
     folder = run_folder(reference.run_id, reference.root.absolute())
     lock = RunLock.taken_over(folder)
-    ledger = Ledger(ledger_of(folder), folder.name)
+    ledger = ledger_of(folder)
     try:
         ledger.check_schema()
         ledger.take_lease(by_force=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from querist.config.load import load_experiment
-from querist.ledger import INITIAL_LABELS, OPEN, Ledger, OpenRequest, RequestState
+from querist.ledger import INITIAL_LABELS, OPEN, OpenRequest, RequestState
 from querist.runs.lock import lock_holder
 from querist.runs.open import EXPERIMENT_FILE, ledger_of
 from querist.runs.reference import RunReference
@@ -80,7 +80,7 @@ def read_status(reference: RunReference) -> RunStatus:
     """Where the run behind `reference` is."""
     folder = reference.folder.absolute()
     experiment = load_experiment(folder / EXPERIMENT_FILE)
-    ledger = Ledger(ledger_of(folder), folder.name)
+    ledger = ledger_of(folder)
     try:
         ledger.check_schema()
         requests = ledger.requests()

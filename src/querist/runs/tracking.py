@@ -63,6 +63,7 @@ def _introduce(run: Run) -> None:
         artifact_root=artifact_root,
         experiment=experiment.tracking.experiment or experiment.name,
         run_name=f"{experiment.name} {run.reference.run_id}",
+        parent=experiment.driver.parent,
         params=flat_parameters(experiment.model_dump(mode="json")),
         tags={
             "querist.run_id": run.reference.run_id,

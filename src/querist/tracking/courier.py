@@ -158,7 +158,8 @@ class Courier:
         assert identity is not None, "the start event was read from the spool"
         if self._store is None or self._store.uri != uri:
             self._store = self._connect(uri, identity)
-        run = self._store.open_run(payload, time=event.time, run_id=self.progress.mlflow_run_id)
+        nested = {**payload, "tags": {**(payload.get("tags") or {}), **self._parent(event, uri)}}
+        run = self._store.open_run(nested, time=event.time, run_id=self.progress.mlflow_run_id)
         self._note(
             uri=uri, mlflow_run_id=run.info.run_id, experiment_id=str(run.info.experiment_id)
         )
@@ -166,6 +167,23 @@ class Courier:
         if began_at and wanted and _absolute(wanted) != began_at:
             return [f"the run stays where it began, at {began_at}, though {wanted} was asked for"]
         return []
+
+    def _parent(self, start: Event, uri: str) -> dict[str, str]:
+        """The tag that nests a learner's run in that of its parallel run.
+
+        Raises:
+            RuntimeError: the parallel run is not in the tracker yet.
+        """
+        parent = start.payload.get("parent")
+        if not isinstance(parent, str) or Path(parent).name != parent:
+            return {}
+        folder = self.folder.parent / parent
+        if spool_id(folder) is None:  # the parallel run is not tracked
+            return {}
+        progress = read_progress(folder)
+        if progress.mlflow_run_id is None:
+            raise RuntimeError(f"the parallel run {parent} is not in the tracker yet")
+        return {"parent": progress.mlflow_run_id} if progress.uri == uri else {}
 
     def _wanted_uri(self, start: Event) -> str:
         """Where the run shall be; of several starts before there is a run, the last one counts."""

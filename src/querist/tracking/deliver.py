@@ -11,6 +11,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,41 +87,70 @@ def _deliver(folder: Path) -> DeliveryReport:
     )
 
 
-def follow(folder: Path, *, parent: int) -> bool:
-    """Deliver events as they come, until the run's end or that of the process `parent`.
+def follow(folders: Sequence[Path], *, parent: int) -> bool:
+    """Deliver events as they come, until the end of the runs or that of the process `parent`.
+
+    Args:
+        folders: the run's folder; of a parallel run its own, then those of its learners. Where a
+            learner has no spool when the parallel run has ended, there is nothing to wait for.
+        parent: the process that started this one.
 
     Returns:
         Whether everything was delivered.
     """
-    while True:
-        orphaned = os.getppid() != parent
-        with delivery_lock(folder) as mine:
-            if mine:
-                return _follow(folder, parent=parent)
-        if orphaned:
-            return False
-        time.sleep(POLL_SECONDS)
+    followed: dict[Path, _Followed] = {}
+    with ExitStack() as locks:
+        while True:
+            orphaned = os.getppid() != parent
+            for folder in folders:
+                if folder not in followed and _is_mine(folder, folders, locks):
+                    followed[folder] = _Followed(Courier(folder))
+            for one in followed.values():
+                one.go_on(linger=0.0 if orphaned else LINGER_SECONDS)
+            couriers = [one.courier for one in followed.values()]
+            first = followed.get(folders[0])
+            ended = first is not None and all(courier.finished for courier in couriers)
+            if ended or orphaned:
+                return first is not None and not any(courier.pending for courier in couriers)
+            _sleep(min((one.pause for one in followed.values()), default=POLL_SECONDS), parent)
 
 
-def _follow(folder: Path, *, parent: int) -> bool:
-    courier = Courier(folder)
-    back_off = POLL_SECONDS
-    while True:
-        orphaned = os.getppid() != parent
+def _is_mine(folder: Path, folders: Sequence[Path], locks: ExitStack) -> bool:
+    """Whether this process is the one that delivers a spool, from now until it ends."""
+    if folder != folders[0] and not (folder / SPOOL_FILE).exists():
+        return False
+    lock = delivery_lock(folder)
+    if lock.__enter__():
+        locks.push(lock.__exit__)
+        return True
+    lock.__exit__(None, None, None)
+    return False
+
+
+@dataclass
+class _Followed:
+    """A spool that is followed."""
+
+    courier: Courier
+    pause: float = POLL_SECONDS
+    _due: float = 0.0
+
+    def go_on(self, *, linger: float) -> None:
+        """Deliver what is there; after an error not before a while."""
+        if time.monotonic() < self._due and linger:
+            return
         # Whatever it is, it must not cost the events: they stay in the spool for another time.
         try:
-            courier.drain(linger=0.0 if orphaned else LINGER_SECONDS)
-            back_off = POLL_SECONDS
+            self.courier.drain(linger=linger)
+            self.pause = POLL_SECONDS
         except Exception as error:
-            courier.note_error(error)
-            _say(courier.error or "")
-            back_off = min(2 * max(back_off, 0.25), MAX_BACK_OFF_SECONDS)
-        if courier.finished or orphaned:
-            return not courier.pending
-        _sleep(back_off, parent=parent)
+            self.courier.note_error(error)
+            _say(self.courier.error or "")
+            self.pause = min(2 * max(self.pause, 0.25), MAX_BACK_OFF_SECONDS)
+            self._due = time.monotonic() + self.pause
 
 
-def _sleep(seconds: float, *, parent: int) -> None:
+def _sleep(seconds: float, parent: int) -> None:
     """Sleep, but not past the parent's end."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and os.getppid() == parent:
@@ -138,13 +169,17 @@ def main(arguments: list[str] | None = None) -> int:
         description="Deliver what a run left for MLflow. Doing it twice changes nothing.",
     )
     parser.add_argument("folder", type=Path, help="the run's folder")
+    parser.add_argument("learners", type=Path, nargs="*", help="with --follow: more folders")
     parser.add_argument("--follow", action="store_true", help="go on until the run ends")
     parser.add_argument("--parent", type=int, help="with --follow: stop when this process is gone")
     options = parser.parse_args(arguments)
     if options.parent is not None and not options.follow:
         parser.error("--parent has no effect without --follow: remove it or add --follow")
+    if options.learners and not options.follow:
+        parser.error("several folders have no effect without --follow: name one of them")
     if options.follow:
-        return 0 if follow(options.folder, parent=options.parent or os.getppid()) else 1
+        folders = [options.folder, *options.learners]
+        return 0 if follow(folders, parent=options.parent or os.getppid()) else 1
     report = deliver(options.folder)
     for problem in report.problems:
         _say(problem)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +48,16 @@ class DeliveryState:
 
 
 class Delivery:
-    """Delivers a run's spool in a process of its own, which the run never waits for."""
+    """Delivers a run's spool in a process of its own, which the run never waits for.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the run's folder.
+        learners: the folders of the learners of a parallel run, whose spools go along.
+    """
+
+    def __init__(self, folder: Path, learners: Sequence[Path] = ()) -> None:
         self.folder = folder
+        self._learners = learners
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = SpoolReader(folder)
         self._written = 0
@@ -61,7 +67,8 @@ class Delivery:
         if self._process is not None and self._process.poll() is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "querist.tracking.deliver", str(self.folder), "--follow"]
+        folders = map(str, (self.folder, *self._learners))
+        command = [sys.executable, "-m", "querist.tracking.deliver", *folders, "--follow"]
         with (self.folder / LOG_FILE).open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--parent", str(os.getpid())],
