@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from querist.deployments.cli_labels import labels_app
+from querist.deployments.cli_parallel import set_settings, stop
 from querist.deployments.cli_servers import automation, up
 from querist.deployments.console import (
     DEFAULT_ROOT,
@@ -46,13 +47,16 @@ Overrides = Annotated[
 @app.command()
 def run(
     experiment: Annotated[
-        Path, typer.Argument(metavar="EXPERIMENT.yaml", help="An experiment or a comparison.")
+        Path,
+        typer.Argument(
+            metavar="EXPERIMENT.yaml", help="An experiment, a comparison, or parallel learners."
+        ),
     ],
     overrides: Overrides = None,
     run_id: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run an experiment, or a comparison of several."""
+    """Run an experiment, a comparison of several, or parallel learners."""
     started = time.monotonic()
     if not experiment.is_file():
         err.print(f"[red]error:[/red] there is no file {escape(str(experiment))}", soft_wrap=True)
@@ -60,6 +64,8 @@ def run(
     # The server takes seconds to start: it starts while everything else is imported and checked.
     with mistakes(), ServerIfNeeded() as server:
         from querist.config.load import apply_overrides, build_experiment, read_yaml
+        from querist.config.parallel import is_parallel
+        from querist.deployments.cli_parallel import run_parallel
         from querist.runs.open import check_components, check_free, checked_run_id
 
         content = apply_overrides(read_yaml(experiment), overrides or [])
@@ -67,6 +73,9 @@ def run(
             checked_run_id(run_id)
         if "comparison" in content:
             _run_comparison(experiment, content, run_id, server, as_json, started)
+            return
+        if is_parallel(content):
+            run_parallel(experiment, content, run_id, server, as_json, started)
             return
         checked = build_experiment(content, str(experiment))
         check_components(checked)
@@ -117,8 +126,13 @@ def resume(
     started = time.monotonic()
     with mistakes():
         from querist.config.load import load_experiment
-        from querist.runs.open import EXPERIMENT_FILE, run_folder
+        from querist.deployments.cli_parallel import resume_parallel
+        from querist.runs.open import EXPERIMENT_FILE, checked_run_id, run_folder
+        from querist.runs.parallel import is_parallel_run
 
+        if is_parallel_run(root / checked_run_id(run_id)):
+            resume_parallel(root, run_id, take_over, as_json, started)
+            return
         experiment = load_experiment(run_folder(run_id, root) / EXPERIMENT_FILE)
         driver = experiment.driver.model_copy(update={"root_log_dir": root})
         from querist.runs import open as runs_open
@@ -202,10 +216,15 @@ def runs(root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
 def status(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = False) -> None:
     """Tell where a run is: phases, labels, pending requests, tracking."""
     with mistakes():
-        from querist.runs.open import run_folder
+        from querist.deployments.cli_parallel import show_parallel_status
+        from querist.runs.open import checked_run_id, run_folder
+        from querist.runs.parallel import is_parallel_run
         from querist.runs.reference import RunReference
         from querist.runs.status import read_status
 
+        if is_parallel_run(root / checked_run_id(run_id)):
+            show_parallel_status(root, run_id, as_json)
+            return
         run_folder(run_id, root)
         found = read_status(RunReference(run_id=run_id, root=root))
         if as_json:
@@ -228,16 +247,22 @@ def _pair(key: object, value: object) -> str:
 def sync(run_id: RunIdArgument, root: Root = DEFAULT_ROOT) -> None:
     """Deliver what a run left for MLflow while the tracker was down."""
     with mistakes():
-        from querist.runs.open import run_folder
+        from querist.deployments.cli_parallel import learner_folders
+        from querist.runs.open import checked_run_id, run_folder
+        from querist.runs.parallel import is_parallel_run
         from querist.tracking.deliver import deliver
 
-        report = deliver(run_folder(run_id, root))
-        for problem in report.problems:
+        folder = root / checked_run_id(run_id)
+        # The parallel run first: those of its learners are nested in it.
+        folders = [folder, *learner_folders(folder)] if is_parallel_run(folder) else None
+        reports = [deliver(one) for one in folders or [run_folder(run_id, root)]]
+        for problem in (problem for report in reports for problem in report.problems):
             err.print(f"not delivered: {escape(problem)}", soft_wrap=True)
-        if report.error is not None:
-            err.print(f"[red]error:[/red] {escape(report.error)}", soft_wrap=True)
+        for error in (report.error for report in reports if report.error is not None):
+            err.print(f"[red]error:[/red] {escape(error)}", soft_wrap=True)
             raise typer.Exit(1)
-        out.print(f"{report.delivered} events delivered, {report.pending} pending")
+        delivered, pending = (sum(r.delivered for r in reports), sum(r.pending for r in reports))
+        out.print(f"{delivered} events delivered, {pending} pending")
 
 
 @app.command()
@@ -268,6 +293,8 @@ def components(
         out.print(table)
 
 
+app.command()(stop)
+app.command(name="set")(set_settings)
 app.command()(up)
 app.command()(automation)
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from querist.deployments.embedded_server import EmbeddedServer, prefect_api
+from querist.engines.processes import prepared
 from querist.runs.host import ForkedHost, hosted_by
 
 T = TypeVar("T")
@@ -42,6 +43,21 @@ def own_host() -> Iterator[None]:
             yield
     finally:
         host.stop()
+
+
+@contextmanager
+def own_hosts(number: int) -> Iterator[None]:
+    """As `own_host`, for so many learners at once."""
+    if sys.platform != "linux":
+        yield
+        return
+    hosts = [ForkedHost() for _ in range(number)]
+    try:
+        with prepared(hosts):
+            yield
+    finally:
+        for host in hosts:
+            host.stop()
 
 
 async def _and_report(start: Callable[[], Awaitable[T]]) -> T:

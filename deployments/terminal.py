@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from querist.flows.comparison import ComparisonResult
 from querist.phases.conclude import Summary
 from querist.progress import Progress as RunProgress
 from querist.progress import watched_by
+from querist.runs.parallel import ParallelSummary
 
 LINE_SECONDS = 5.0
 """Where the output is no terminal, a line is printed this often at most."""
@@ -179,3 +181,28 @@ def show_comparison(console: Console, result: ComparisonResult, seconds: float) 
 
 def _short(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else _duration(seconds)
+
+
+def show_parallel(console: Console, summary: ParallelSummary, seconds: float) -> None:
+    """Print how every learner ended, the verdict, and the best one."""
+    name = "F1" if summary.metric == "f1" else summary.metric or "metric"
+    table = Table("learner", "iterations", "labels", f"{name} at the end", "ended")
+    for outcome in summary.learners:
+        last = "" if outcome.last is None else f"{outcome.last:.4g}"
+        row = (outcome.name, str(outcome.iterations), str(outcome.labels), last, outcome.reason)
+        table.add_row(*map(escape, row))
+    console.print()
+    console.print(table)
+    rows = [("run", f"{summary.run_id}: {summary.verdict} ({summary.reason})")]
+    if summary.best is not None:
+        rows.append(("best", f"{summary.best} ({summary.best_reason})"))
+    shared = sum(outcome.labels_shared for outcome in summary.learners)
+    if shared:
+        saved = sum(outcome.cost_saved for outcome in summary.learners)
+        rows.append(
+            ("shared", f"{shared} labels that another learner had bought ({saved:g} saved)")
+        )
+    rows.append(("time", _short(seconds)))
+    rows.append(("folder", summary.folder))
+    for key, text in rows:
+        console.print(f"{key:<10}  {text}", highlight=False, markup=False, soft_wrap=True)

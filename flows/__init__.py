@@ -3,5 +3,14 @@
 from querist.flows.active_learning import active_learning
 from querist.flows.comparison import comparison
 from querist.flows.iteration import iteration
+from querist.flows.parallel_learners import parallel_learners
+from querist.flows.stream import Learners, LearnerState
 
-__all__ = ["active_learning", "comparison", "iteration"]
+__all__ = [
+    "LearnerState",
+    "Learners",
+    "active_learning",
+    "comparison",
+    "iteration",
+    "parallel_learners",
+]

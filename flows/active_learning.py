@@ -12,6 +12,7 @@ from querist.config import Experiment
 from querist.config.driver import RunId
 from querist.errors import RunLockedError
 from querist.flows.iteration import iteration
+from querist.flows.learner_context import learner_context
 from querist.flows.reports import ProgressReport, report_summary
 from querist.flows.served import as_served
 from querist.phases.begin import Beginning, begin
@@ -51,8 +52,10 @@ async def active_learning(experiment: Experiment, run_id: RunId | None = None) -
 
 async def drive(experiment: Experiment, start: Beginning) -> Summary:
     """Iterate until the run stops, then conclude it; the tracker hears of it all the while."""
-    delivery = Delivery(start.run.folder) if experiment.tracking.enabled else None
-    if delivery is not None:
+    tracked = experiment.tracking.enabled
+    delivery = None
+    if tracked and not learner_context().delivers:
+        delivery = Delivery(start.run.folder)
         delivery.start()
     try:
         async with ProgressReport(experiment) as progress, training_ahead(start.run):
@@ -61,7 +64,7 @@ async def drive(experiment: Experiment, start: Beginning) -> Summary:
         summary = await tasks.conclude(start.run)
         await report_summary(experiment.name, summary)
     except BaseException as error:
-        if delivery is not None and not isinstance(error, RunLockedError):  # it is another's now
+        if tracked and not isinstance(error, RunLockedError):  # it is another's now
             stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
             track_end(start.run.folder, "KILLED" if stopped else "FAILED")
         raise

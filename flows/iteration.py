@@ -7,7 +7,8 @@ from typing import Any
 from prefect import Task, flow
 
 from querist import tasks
-from querist.phases.finish import IterationEnd, finish_iteration
+from querist.flows.learner_context import learner_context
+from querist.phases.finish import IterationEnd, decide_end, finish_iteration
 from querist.phases.plan import pending_phases
 from querist.runs import RunReference
 from querist.runs.host import current_host
@@ -44,6 +45,9 @@ async def iteration(run: RunReference, iteration: int, name: str, labels: int) -
     for phase in await host.call(run, pending_phases, iteration):
         await TASKS[phase](run, iteration)
     end: IterationEnd = await host.call(run, finish_iteration, iteration)
+    safe_point = learner_context().safe_point
+    if safe_point is not None and await safe_point(run, iteration, end):
+        end = await host.call(run, decide_end, iteration)
     if not end.stop and Phase.TRAIN in await host.call(run, pending_phases, iteration + 1):
         start_training(run, iteration + 1)
     return end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from querist.phases.query import labels_left
 from querist.protocols import LabelBudgeted
 from querist.runs.run import Run
+from querist.runs.steering import STOPPED_BY_USER, take_requests
 from querist.values import Phase, StopDecision
 
 
@@ -21,6 +22,8 @@ def decide(run: Run, iteration: int) -> StopDecision:
 
 
 def _decide(run: Run, iteration: int) -> StopDecision:
+    if take_requests(run, iteration):
+        return StopDecision(True, STOPPED_BY_USER)
     history = run.history() if run.strategies.stop else []
     for criterion in run.strategies.stop:
         decision = criterion.check(history)

@@ -27,5 +27,10 @@ class IterationEnd:
 def finish_iteration(run: Run, iteration: int) -> IterationEnd:
     """Commit the iteration, and say whether the run goes on."""
     commit_iteration(run, iteration)
+    return decide_end(run, iteration)
+
+
+def decide_end(run: Run, iteration: int) -> IterationEnd:
+    """Say whether the run goes on after an iteration that is whole."""
     decision = decide(run, iteration)
     return IterationEnd(decision.stop, decision.reason, len(run.labeled(iteration + 1)))

@@ -138,16 +138,9 @@ class ProcessHost:
                 raise self._died() from None
             while True:
                 kind, content = self._receive()
-                if kind == "progress":
-                    tell(content)
-                elif kind == "log":
-                    logging.getLogger(content.name).handle(content)
-                elif kind == "error":
-                    with suppress(AttributeError):
-                        content.in_the_log = True  # with its traceback, by the child
-                    raise content
-                else:
+                if kind == "result":
                     return content
+                pass_on(kind, content)
 
     def _receive(self) -> Any:
         try:
@@ -161,7 +154,7 @@ class ProcessHost:
 
     def _died(self) -> HostDiedError:
         return HostDiedError(
-            f"the process that carried out the run ended with exit code {self.exit_code()}: "
+            f"the process that carried out the run ended {_how(self.exit_code())}: "
             "`querist resume` goes on where the run stands"
         )
 
@@ -176,6 +169,14 @@ class ProcessHost:
     def stop(self) -> None:
         """End the child, in the middle of a step if need be."""
         raise NotImplementedError
+
+
+def _how(exit_code: int | None) -> str:
+    """How a process ended, in words: a signal by its name."""
+    if exit_code is not None and exit_code < 0:
+        with suppress(ValueError):
+            return f"by {signal.Signals(-exit_code).name}"
+    return f"with exit code {exit_code}"
 
 
 class ForkedHost(ProcessHost):
@@ -298,12 +299,37 @@ def serve(connection: Connection, parent: int) -> None:
                 run, step, args = connection.recv()
             except EOFError:
                 return
+            kind, content = answer_of(run, step, args)
             try:
-                send("result", step(*args) if run is None else step(open_run(run), *args))
-            except BaseException as error:
-                if not isinstance(error, QueristError):
-                    _log.exception("the step %s failed", getattr(step, "__name__", step))
+                send(kind, content)
+            except Exception as error:  # what a step gave cannot travel
                 send("error", _portable(error))
+
+
+def answer_of(run: RunReference | None, step: Step, args: tuple[Any, ...]) -> tuple[str, Any]:
+    """Carry out a step: `result` with what it gave, or `error` with what it raised."""
+    try:
+        return "result", step(*args) if run is None else step(open_run(run), *args)
+    except BaseException as error:
+        if not isinstance(error, QueristError):
+            _log.exception("the step %s failed", getattr(step, "__name__", step))
+        return "error", _portable(error)
+
+
+def pass_on(kind: str, content: Any) -> None:
+    """What a step elsewhere says is said here.
+
+    Raises:
+        BaseException: what the step raised.
+    """
+    if kind == "progress":
+        tell(content)
+    elif kind == "log":
+        logging.getLogger(content.name).handle(content)
+    elif kind == "error":
+        with suppress(AttributeError):
+            content.in_the_log = True  # with its traceback, where the step was carried out
+        raise content
 
 
 def _end_with(parent: int) -> None:
@@ -321,17 +347,22 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sent = logging.makeLogRecord(
-                {k: v for k, v in record.__dict__.items() if k in _OF_EVERY_RECORD}
-            )
-            sent.msg, sent.args = record.getMessage(), None
-            if record.exc_info:
-                # A traceback does not travel, its words do.
-                sent.exc_text = logging.Formatter().formatException(record.exc_info)
-                sent.exc_info = None
-            self._send("log", sent)
+            self._send("log", portable_record(record))
         except Exception:
             self.handleError(record)
+
+
+def portable_record(record: logging.LogRecord) -> logging.LogRecord:
+    """A log record that can travel between processes."""
+    sent = logging.makeLogRecord(
+        {k: v for k, v in record.__dict__.items() if k in _OF_EVERY_RECORD}
+    )
+    sent.msg, sent.args = record.getMessage(), None
+    if record.exc_info:
+        # A traceback does not travel, its words do.
+        sent.exc_text = logging.Formatter().formatException(record.exc_info)
+        sent.exc_info = None
+    return sent
 
 
 def _forward_logs(send: Callable[[str, Any], None]) -> None:

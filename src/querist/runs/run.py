@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ from querist.runs.lock import RunLock
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.schedules import scheduled
+from querist.runs.steering import settings_asked, steered
 from querist.tracking.spool import TrackingSpool
 from querist.values import IterationResult, Phase
 
@@ -68,6 +69,7 @@ class Run:
 
     _labeled: dict[int, LabeledSet] = field(default_factory=dict)
     _settings: dict[int, Experiment] = field(default_factory=dict)
+    _asked: dict[int, list[Mapping[str, Any]]] | None = None
     _test_digest: str | None = None
     _truth_digest: str | None = None
 
@@ -84,14 +86,22 @@ class Run:
         Raises:
             ConfigurationError: a schedule gave a key or value that the group refuses.
         """
-        if not self.strategies.schedules:
+        if self._asked is None:
+            self._asked = settings_asked(self.ledger)
+        if not self.strategies.schedules and not self._asked:
             return self.experiment
         if iteration not in self._settings:
             history = self.history()[:iteration]
-            self._settings[iteration] = scheduled(
-                self.experiment, self.strategies.schedules, iteration, history
-            )
+            settings = scheduled(self.experiment, self.strategies.schedules, iteration, history)
+            asked = [one for since, all_of in self._asked.items() if since <= iteration
+                     for one in all_of]  # fmt: skip
+            self._settings[iteration] = steered(settings, asked)
         return self._settings[iteration]
+
+    def forget_settings(self) -> None:
+        """Somebody has asked for other settings from the next iteration on."""
+        self._asked = None
+        self._settings.clear()
 
     def history(self) -> list[IterationResult]:
         """All committed iterations, in order."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from querist.config.experiment import Experiment
 from querist.errors import CheckpointError, StorageError
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
@@ -31,16 +32,15 @@ EXAMPLE_ROWS = 5
 _log = logging.getLogger(__name__)
 
 
-def tracking_uri(run: Run) -> tuple[str, str | None]:
+def tracking_address(experiment: Experiment, root: Path) -> tuple[str, str | None]:
     """The MLflow tracking URI, and the artifact folder where the store is our own SQLite file.
 
     Raises:
         ConfigurationError: the URI holds a password.
     """
-    configured = run.experiment.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    configured = experiment.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return check_address(configured), None
-    root = run.reference.root
     return f"sqlite:///{root / 'mlflow.db'}", str(root / "mlartifacts")
 
 
@@ -54,8 +54,8 @@ def track_start(run: Run) -> None:
 
 
 def _introduce(run: Run) -> None:
-    uri, artifact_root = tracking_uri(run)
     experiment = run.experiment
+    uri, artifact_root = tracking_address(experiment, run.reference.root)
     pool = run.data.pool
     run.spool.append(
         "start",
