@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+_globally = threading.RLock()
 
 SETUP = -1
 """The `iteration` of what happens before the first iteration: splits, initial labels, weights."""
@@ -32,12 +35,13 @@ def generator(seed: int, iteration: int, phase: str, purpose: str) -> torch.Gene
 def seeded_globally(seed: int) -> Iterator[None]:
     """Torch's, numpy's and Python's global generators, seeded inside and put back after.
 
-    For what cannot be handed a generator: weight initialization, dropout, users' models.
+    For what cannot be handed a generator: weight initialization, dropout, users' models. Threads
+    wait for each other here, since all draw from the same generators.
     """
     import numpy as np
 
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    with _globally, torch.random.fork_rng():
+        numpy_state, python_state = np.random.get_state(), random.getstate()
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)

@@ -54,7 +54,7 @@ class DaskEngine:
         if config.address:
             async with make_client(config.address, asynchronous=True) as client:
                 engine = cls(client, config.resources.gpus)
-                engine.check_room(learners)
+                await engine.check_room(learners)
                 yield engine
             return
         make_cluster: Any = LocalCluster
@@ -72,13 +72,13 @@ class DaskEngine:
         ):
             yield cls(client, 0)
 
-    def check_room(self, learners: int) -> None:
+    async def check_room(self, learners: int) -> None:
         """Refuse more learners than there are workers for.
 
         Raises:
             ConfigurationError: there are too few.
         """
-        workers = len(self._workers())
+        workers = len(await self._workers())
         if workers < learners:
             raise ConfigurationError(
                 f"{learners} learners at once need as many Dask workers"
@@ -86,19 +86,18 @@ class DaskEngine:
                 "lower parallel.max_parallel"
             )
 
-    def _workers(self) -> list[str]:
+    async def _workers(self) -> list[str]:
         """Workers that have what a learner needs."""
-        found = self._client.scheduler_info(n_workers=-1)["workers"]
         return [
             address
-            for address, worker in found.items()
+            for address, worker in (await workers_of(self._client)).items()
             if worker.get("resources", {}).get("GPU", 0) >= self._gpus
         ]
 
     @asynccontextmanager
     async def host(self, learner: str) -> AsyncIterator[Host]:
         """An actor on a worker of its own."""
-        free = [worker for worker in self._workers() if worker not in self._taken]
+        free = [worker for worker in await self._workers() if worker not in self._taken]
         if not free:
             raise HostDiedError(
                 f"no Dask worker is left for {learner}: start workers, then `querist resume`"
@@ -147,7 +146,7 @@ class DaskHost:
             while not answer.done():
                 await asyncio.wait([answer], timeout=_LOOK_SECONDS)
                 # An actor whose worker has died never answers.
-                if not answer.done() and not self._alive():
+                if not answer.done() and self._worker not in await workers_of(self._client):
                     raise self._died("its worker is gone")
             said = answer.result()
         except HostDiedError:
@@ -161,15 +160,18 @@ class DaskHost:
             pass_on(kind, content)
         raise self._died("its answer is missing")
 
-    def _alive(self) -> bool:
-        return self._worker in self._client.scheduler_info(n_workers=-1)["workers"]
-
     def _died(self, why: object) -> HostDiedError:
         words = " ".join(str(why).split())[:300]
         return HostDiedError(
             f"the Dask actor of {self._learner} ended, {words}: `querist resume` goes on where the "
             "run stands"
         )
+
+
+async def workers_of(client: Any) -> dict[str, Any]:
+    """The workers of the cluster now, by address."""
+    found: dict[str, Any] = (await client.scheduler.identity(n_workers=-1))["workers"]
+    return found
 
 
 async def _awaited(future: Any) -> Any:

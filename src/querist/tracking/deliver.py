@@ -108,10 +108,12 @@ def follow(folders: Sequence[Path], *, parent: int) -> bool:
             for one in followed.values():
                 one.go_on(linger=0.0 if orphaned else LINGER_SECONDS)
             couriers = [one.courier for one in followed.values()]
-            first = followed.get(folders[0])
-            ended = first is not None and all(courier.finished for courier in couriers)
+            began = folders[0] in followed
+            # A learner may have begun, and even ended, while another spool was delivered.
+            new = [f for f in folders if f not in followed and (f / SPOOL_FILE).exists()]
+            ended = began and not new and all(courier.finished for courier in couriers)
             if ended or orphaned:
-                return first is not None and not any(courier.pending for courier in couriers)
+                return began and not new and not any(courier.pending for courier in couriers)
             _sleep(min((one.pause for one in followed.values()), default=POLL_SECONDS), parent)
 
 

@@ -59,8 +59,8 @@ class Delivery:
         self.folder = folder
         self._learners = learners
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader = SpoolReader(folder)
-        self._written = 0
+        self._readers = {one: SpoolReader(one) for one in (folder, *learners)}
+        self._written = dict.fromkeys(self._readers, 0)
 
     def start(self) -> None:
         """Start the deliverer, unless it runs. It ends with the run, or with this process."""
@@ -90,7 +90,7 @@ class Delivery:
         began = moved = time.monotonic()
         seen: object = None
         while True:
-            due = asked(self.folder)
+            due = [answer for one in self._readers if (answer := asked(one)) is not None] or None
             state = self.state()
             now = time.monotonic()
             # Between requests the deliverer is at work: it starts, it puts a model together.
@@ -116,12 +116,17 @@ class Delivery:
             )  # fmt: skip
 
     def state(self) -> DeliveryState:
-        """How far it is now."""
+        """How far it is now, over all spools."""
         progress = read_progress(self.folder)
-        for event in self._reader.read():
-            self._written = event.seq
-        pending = max(0, self._written - progress.seq)
-        error = progress.error
+        pending, error, problems = 0, progress.error, progress.problems
+        for folder, reader in self._readers.items():
+            for event in reader.read():
+                self._written[folder] = event.seq
+            of_it = progress if folder == self.folder else read_progress(folder)
+            pending += max(0, self._written[folder] - of_it.seq)
+            if folder != self.folder:
+                error = error or of_it.error
+                problems += of_it.problems
         if pending and self._process is not None and self._process.poll() is not None:
             code = self._process.returncode
             error = error or f"the deliverer ended with code {code}: see {self.folder / LOG_FILE}"
@@ -129,7 +134,7 @@ class Delivery:
             delivered=not pending,
             pending=pending,
             error=error if pending else None,
-            problems=progress.problems,
+            problems=problems,
             uri=progress.uri,
             mlflow_run_id=progress.mlflow_run_id,
             experiment_id=progress.experiment_id,
