@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from querist.deployments.embedded_server import EmbeddedServer, prefect_api
 from querist.engines.processes import prepared
-from querist.runs.host import ForkedHost, hosted_by
+from querist.runs.host import hosted_by
+from querist.runs.process_host import ForkedHost
 
 T = TypeVar("T")
 

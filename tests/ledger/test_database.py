@@ -115,7 +115,8 @@ WRITES: dict[str, Callable[[Ledger], Any]] = {
     "check_lease": lambda x: x.db.check_lease(),
 }
 READS = {
-    "arrival_iteration", "being_asked", "champion", "check_schema", "close", "commit_rows", "create",
+    "arrival_iteration", "being_asked", "champion", "check_schema", "close", "commit_rows",
+    "create",
     "done_phases", "fact", "facts", "held_by", "holder", "label_rows", "labels_committed_to",
     "labels_shared", "labels_spent", "labels_that_came", "made_count", "made_samples", "metrology",
     "metrology_labels",

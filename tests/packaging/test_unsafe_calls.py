@@ -41,10 +41,10 @@ LISTED = {
     ("src/querist/registry.py", "importlib.import_module"): (
         "built-ins, and what check_import_path let through"
     ),
-    ("src/querist/runs/host.py", "pickle.loads"): (
+    ("src/querist/runs/served_steps.py", "pickle.loads"): (
         "what the line itself has just dumped: whether an error can travel to the parent"
     ),
-    ("src/querist/runs/host.py", "pickle.dumps"): "as above",
+    ("src/querist/runs/served_steps.py", "pickle.dumps"): "as above",
 }
 
 

@@ -22,15 +22,14 @@ from querist.phases.begin import begin
 from querist.progress import Progress, tell, watched_by
 from querist.runs import Run, host, open_run
 from querist.runs.host import (
-    NOT_FOR_STEPS,
     Host,
     HostDiedError,
     LocalHost,
     RunError,
-    SpawnedHost,
     current_host,
     hosted_by,
 )
+from querist.runs.process_host import NOT_FOR_STEPS, SpawnedHost
 
 from ..conftest import environment
 
@@ -300,7 +299,7 @@ def test_a_step_is_cancelled_in_the_middle(spawned: SpawnedHost, tmp_path: Path)
 def test_it_ends_with_a_parent_that_is_killed() -> None:
     script = (
         "import asyncio, time\n"
-        "from querist.runs.host import SpawnedHost\n"
+        "from querist.runs.process_host import SpawnedHost\n"
         "from tests.runs.test_spawned import whereabouts\n"
         "print(asyncio.run(SpawnedHost().make(whereabouts))[0], flush=True)\n"
         "time.sleep(60)\n"

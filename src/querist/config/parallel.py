@@ -114,6 +114,14 @@ class ParallelConfig(Group):
     resources: Resources = Resources()
     """What each learner gets for itself."""
 
+    hang_seconds: float | None = Field(default=60.0, gt=0, le=86400)
+    """A learner's process that says nothing and computes nothing for so long has failed.
+    `processes` only; null = it is waited for."""
+
+    step_seconds: float | None = Field(default=None, gt=0, le=10**7)
+    """So has one whose training, metrology, query or label step lasts longer. Default: as long as
+    it takes."""
+
     selector: Selector | None = None
     """Choose the best learner."""
 
@@ -128,6 +136,10 @@ class ParallelConfig(Group):
             raise ValueError(
                 "the work pool deals out the GPUs of deployments: set them there, and "
                 "parallel.resources.gpus to 0"
+            )
+        if self.step_seconds is not None and self.where != "processes":
+            raise ValueError(
+                f"parallel.step_seconds has no effect with parallel.where {self.where!r}: remove it"
             )
         if self.address is not None and self.where in ("processes", "threads"):
             raise ValueError(

@@ -10,8 +10,9 @@ from typing import Any
 from querist.config.parallel import ParallelConfig
 from querist.engines.remote import RemoteSteps
 from querist.errors import ConfigurationError
-from querist.runs.host import Host, HostDiedError, Step, pass_on
+from querist.runs.host import Host, HostDiedError, Step
 from querist.runs.open import close_run
+from querist.runs.process_host import pass_on
 from querist.runs.reference import RunReference
 
 _LOOK_SECONDS = 0.5

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 
 from querist.config.parallel import ParallelConfig
 from querist.engines.gpus import VISIBLE, GpuDealer
-from querist.runs.host import ForkedHost, Host, ProcessHost, SpawnedHost
+from querist.runs.host import Host
+from querist.runs.process_host import ForkedHost, ProcessHost, SpawnedHost
 
 _prepared: ContextVar[tuple[ForkedHost, ...]] = ContextVar("querist_forked_hosts", default=())
 
@@ -28,11 +29,15 @@ class ProcessEngine:
     """A process for each learner. One that dies takes no other along.
 
     Args:
+        config: when a process counts as hanging.
         dealer: the GPUs.
         forked: processes that were made before there were threads.
     """
 
-    def __init__(self, dealer: GpuDealer, forked: Sequence[ForkedHost]) -> None:
+    def __init__(
+        self, config: ParallelConfig, dealer: GpuDealer, forked: Sequence[ForkedHost]
+    ) -> None:
+        self._config = config
         self._dealer = dealer
         # A forked process has no environment of its own that could hide GPUs from it.
         self._idle: list[ProcessHost] = [] if dealer.each else list(forked)
@@ -41,7 +46,7 @@ class ProcessEngine:
     @asynccontextmanager
     async def opened(cls, config: ParallelConfig, learners: int) -> AsyncIterator[ProcessEngine]:
         """The engine; its processes have ended afterwards."""
-        engine = cls(GpuDealer(config.resources.gpus, learners), _prepared.get())
+        engine = cls(config, GpuDealer(config.resources.gpus, learners), _prepared.get())
         try:
             yield engine
         finally:
@@ -53,6 +58,8 @@ class ProcessEngine:
         gpus = self._dealer.take()
         try:
             made = self._idle.pop() if self._idle else _spawn(gpus)
+            made.hang_seconds = self._config.hang_seconds
+            made.step_seconds = self._config.step_seconds
             try:
                 yield made
             finally:

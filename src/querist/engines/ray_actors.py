@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from typing import Any
 
 from querist.config.parallel import ParallelConfig
 from querist.engines.remote import RemoteSteps
 from querist.errors import ConfigurationError
-from querist.runs.host import NOT_FOR_STEPS, Host, HostDiedError, Step, pass_on
+from querist.runs.host import Host, HostDiedError, Step
 from querist.runs.open import close_run
+from querist.runs.process_host import NOT_FOR_STEPS, pass_on
 from querist.runs.reference import RunReference
 
 _PASSED_ON = ("QUERIST_", "PYTHONPATH", "OMP_NUM_THREADS")
@@ -40,7 +40,7 @@ class RayEngine:
             ConfigurationError: Ray is not installed, or the cluster has not what learners need.
         """
         try:
-            ray: Any = import_module("ray")
+            import ray
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 "parallel.where 'ray' needs Ray: pip install 'querist[ray]'"

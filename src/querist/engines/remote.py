@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from querist.progress import watched_by
-from querist.runs.host import Step, answer_of, portable_record
+from querist.runs.host import Step
 from querist.runs.reference import RunReference
+from querist.runs.served_steps import answer_of, portable_record
 
 Said = tuple[str, Any]
 """`progress`, `log`, and at last `result` or `error`, with what it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-from querist.runs.host import serve
+from querist.runs.served_steps import serve
 
 
 def main() -> None:
