@@ -183,7 +183,11 @@ class Gate(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Changes a group of settings from iteration to iteration."""
+    """Changes a group of settings from iteration to iteration.
+
+    One whose attribute `rounds` is true gives numbers that are rounded where the setting is a whole
+    one.
+    """
 
     def settings(self, iteration: int, history: History) -> Mapping[str, Any]:
         """What to merge over the group's base settings in `iteration`; empty = the base.

@@ -54,7 +54,8 @@ def cosine(
     length = whole_number("iterations", iterations, least=1)
     if iteration >= length:
         return last
-    return last + (first - last) * (1 + math.cos(math.pi * iteration / length)) / 2
+    share = (1 + math.cos(math.pi * iteration / length)) / 2
+    return share * first + (1 - share) * last
 
 
 @register("schedule_function", "step")

@@ -32,6 +32,7 @@ STRAY = "the source gave an answer that belongs to no request: it may be this on
 MAX_WAIT_SECONDS = 60.0
 BROKEN = (ConfigurationError, DataError, RunError, StrategyError)
 """What no further attempt mends."""
+DOUBTFUL = (RequestState.ASKED, RequestState.IN_DOUBT)
 _log = logging.getLogger(__name__)
 
 
@@ -83,8 +84,8 @@ class _Labeling:
         self._requests = {request.sample: request for request in run.ledger.requests()}
         self._key_of = {sample: request.key for sample, request in self._requests.items()}
         self._waiting: dict[int, OpenRequest] = {}
-        asking = sorted({iteration, *(request.iteration for request in self._requests.values())})
-        self._sources = run.label_sources(asking)
+        asked = [r for r in self._requests.values() if r.state in (*OPEN, *DOUBTFUL)]
+        self._sources = run.label_sources(sorted({iteration, *(r.iteration for r in asked)}))
         self.source = run.label_source_of(iteration)
 
     @property
@@ -141,7 +142,7 @@ class _Labeling:
         doubtful = [
             request
             for request in self._requests.values()
-            if request.state in (RequestState.ASKED, RequestState.IN_DOUBT)
+            if request.state in DOUBTFUL
             and self._is_ours(request)
             and request.key not in self.source.busy_with()
         ]

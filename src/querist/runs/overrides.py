@@ -8,6 +8,7 @@ where there is only one entry, `{n: 5}` is for that. A list that is given replac
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -137,7 +138,7 @@ def _no_entry(place: str, present: list[Any], address: str) -> ConfigurationErro
 
 def _is_off(value: Any, present: Any, annotation: str | None) -> bool:
     """Whether `value` is a number with a fraction's type where a whole number belongs."""
-    if not isinstance(value, float):
+    if not isinstance(value, float) or not math.isfinite(value):
         return False
     kinds = set(re.findall(r"\b(?:int|float|bool)\b", annotation or ""))
     if kinds:
