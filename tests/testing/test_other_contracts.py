@@ -223,7 +223,10 @@ def test_a_broken_gate_fails(compare: Any, message: str, complaints: Any) -> Non
         (lambda i, h: {1: 2}, "keys are text"),
         (lambda i, h: {"a": next(counter)}, "in another order it answered"),
         (lambda i, h: {"a": float(torch.rand(())) * 0}, "generator of torch"),
-        (lambda i, h: {"a": {"b": 2.0**i if i < 1000 else math.inf}}, "iteration 100000 a.b is inf"),
+        (
+            lambda i, h: {"a": {"b": 2.0**i if i < 1000 else math.inf}},
+            "iteration 100000 a.b is inf",
+        ),
     ],
 )
 def test_a_broken_schedule_fails(settings: Any, message: str, complaints: Any) -> None:
