@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from querist.runs.strategies import build_schedules
 from querist.runs.tracking import track_start
 from querist.tracking.spool import TrackingSpool
 from querist.values import Label, MetrologyRecord, Phase, StopDecision
+from tests.shared.killed import Lab, outcome, own_process
 from tests.shared.runs import BASE
+
+__all__ = ["own_process"]
 
 
 def static(group: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -383,6 +387,27 @@ def test_a_run_that_is_reopened_before_every_phase_ends_the_same(
     assert drive.content(run) == drive.content(whole)
     rates = [s["training"]["optimizer"]["options"]["lr"] for s in settings_of(drive.content(run))]
     assert rates == [0.2, 0.1, 0.05]
+
+
+@pytest.mark.parametrize("kill", ["train.epoch:9", "query.recorded:2", "label.stored:20"])
+def test_a_run_that_is_killed_ends_the_same(kill: str, own_process: Any, tmp_path: Path) -> None:
+    curve = {"function": "step", "start": 0.2, "factor": 0.5, "every": 1}
+    changes = {
+        "schedules": [
+            adaptive("training", optimizer__options__lr=curve),
+            adaptive("strategies", batch={"function": "linear", "start": 4, "slope": 3}),
+        ]
+    }
+    labs = [Lab(tmp_path / name, own_process) for name in ("whole", "killed")]
+    for lab in labs:
+        lab.folder.mkdir()
+        lab.write(**changes)
+    whole, killed = labs
+    assert whole() == 0
+    assert killed(kill) == -signal.SIGKILL
+    assert killed() == 0
+    assert outcome(killed.run) == outcome(whole.run)
+    assert len(killed.asked) == 4 + 7 + 10
 
 
 def settings_of(content: dict[str, Any]) -> list[dict[str, Any]]:

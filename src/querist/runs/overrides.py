@@ -11,6 +11,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from querist.config.component import QueryComponent
@@ -20,7 +21,12 @@ from querist.errors import ConfigurationError
 from querist.registry import find
 from querist.training.optimizers import find_optimizer, find_scheduler
 
-FIELDS: Mapping[str, Any] = {"training": TrainingConfig, "strategies": StrategiesConfig}
+FIELD_TYPES = {
+    group: {key: str(field.annotation) for key, field in model.model_fields.items()}
+    for group, model in (("training", TrainingConfig), ("strategies", StrategiesConfig))
+}
+"""How the settings of a group are annotated."""
+
 QUERY = "strategies.query"
 KINDS = {
     QUERY: "query",
@@ -74,8 +80,8 @@ def _merge(place: str, present: Any, over: Any, rounds: bool, types: Mapping[str
         return over
     if over.get("name", present.get("name")) != present.get("name"):
         return over  # a component that is named anew starts with options of its own
-    if place in FIELDS:
-        types = {key: str(field.annotation) for key, field in FIELDS[place].model_fields.items()}
+    if place in FIELD_TYPES:
+        types = FIELD_TYPES[place]
     elif place in KINDS:
         types = {"n": "int"}
     return {**present} | {
@@ -84,7 +90,7 @@ def _merge(place: str, present: Any, over: Any, rounds: bool, types: Mapping[str
             present.get(key),
             round(value) if rounds and _is_off(value, present.get(key), types.get(key)) else value,
             rounds,
-            _option_types(place, str(present.get("name"))) if key == "options" else {},
+            _option_types(place, present) if rounds and key == "options" else {},
         )
         for key, value in _entry_keys(place, over).items()
     }
@@ -146,16 +152,19 @@ def _is_off(value: Any, present: Any, annotation: str | None) -> bool:
     return isinstance(present, int) and not isinstance(present, bool)
 
 
-def _option_types(place: str, name: str) -> Mapping[str, str]:
+def _option_types(place: str, component: Mapping[str, Any]) -> Mapping[str, str]:
     """How the options of a component are annotated."""
-    kind = KINDS.get(place)
+    kind, name = KINDS.get(place), str(component.get("name"))
     if kind is None:
         return {}
+    if kind == "optimizer":
+        return _annotations(find_optimizer(name))
+    return _annotations(find_scheduler(name) if kind == "scheduler" else find(kind, name))
+
+
+@cache
+def _annotations(factory: Any) -> Mapping[str, str]:
     try:
-        if kind in ("optimizer", "scheduler"):
-            factory: Any = (find_optimizer if kind == "optimizer" else find_scheduler)(name)
-        else:
-            factory = find(kind, name)
         parameters = inspect.signature(factory).parameters
     except (TypeError, ValueError):
         return {}
