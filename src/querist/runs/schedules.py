@@ -120,20 +120,27 @@ def check_schedules(experiment: Experiment) -> None:
     schedules = build_schedules(experiment)
     steps = experiment.driver.max_active_learning_steps
     last = min(steps - 1, CHECKED_LAST)
-    seen: set[str] = set()
+    known: dict[str, Experiment] = {}
+
+    def with_overrides(said: _Said, source: str) -> Experiment:
+        content = json.dumps(said, default=repr)
+        if content not in known:
+            known[content] = _with(experiment, said, source)
+            _check_components(experiment, known[content], values=False)
+        return known[content]
+
     for iteration in sorted({*range(min(steps, CHECKED_AHEAD)), last}):
         said = _said(schedules, iteration, ())
-        content = json.dumps(said, default=repr)
-        if content not in seen:
-            seen.add(content)
-            changed = _with(experiment, said, f"the schedules in iteration {iteration}")
-            _check_components(experiment, changed, values=iteration in (0, last))
+        changed = with_overrides(said, f"the schedules in iteration {iteration}")
+        if iteration in (0, last):
+            _check_components(experiment, changed, values=True)
+    said = _said(schedules, 0, ())
     for number, (group, schedule) in enumerate(schedules):
         if isinstance(schedule, ForeseenSchedule):
-            said = _said(schedules, 0, ())
             for overrides in schedule.overrides():
-                said[number] = (nested(group, overrides), _rounds(schedule))
-                changed = _with(experiment, said, f"a schedule of {group}")
+                foreseen = [*said]
+                foreseen[number] = (nested(group, overrides), _rounds(schedule))
+                changed = with_overrides(foreseen, f"a schedule of {group}")
                 _check_components(experiment, changed, values=True)
 
 
