@@ -243,6 +243,30 @@ def labels_of(run: Run) -> list[Any]:
     return run.ledger.db.rows(t.labels.select().where(*where))
 
 
+def test_a_queue_style_strategy_that_is_built_anew_is_attached_to_the_run(
+    new_run: Any, drive: Any, component: Any
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class First:
+        def __init__(self, skip: int = 0) -> None:
+            self.skip = skip
+
+        def attach(self, driver: Any) -> None:
+            self.driver = driver
+
+        def sample(self, query_queue: Any) -> None:
+            seen.append((self.driver.active_learning_step_idx, self.skip))
+            query_queue.put(self.skip)
+
+    run = new_run(
+        strategies={"query": {"name": component("query", First), "n": 1}},
+        schedules=[at("strategies.query", {1: {"options": {"skip": 3}}})],
+    )
+    drive.finish(run)
+    assert seen == [(0, 0), (1, 3), (2, 0)]
+
+
 def test_nothing_is_built_anew_whose_options_stay(new_run: Any, drive: Any, noisy: Any) -> None:
     name, source = noisy
     run = new_run(

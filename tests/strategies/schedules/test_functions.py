@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -8,10 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from querist.errors import ConfigurationError
+from querist.registry import components
 from querist.strategies.schedules.functions import cosine, exponential, linear, step
 
+FUNCTIONS = {"linear": linear, "exponential": exponential, "cosine": cosine, "step": step}
 numbers = st.floats(-1e6, 1e6)
 iterations = st.integers(0, 100_000)
+
+
+def test_all_are_registered_and_documented_with_all_their_options() -> None:
+    found = {c.name: c for c in components("schedule_function")}
+    assert {name: found[name].factory for name in FUNCTIONS} == FUNCTIONS
+    for name in FUNCTIONS:
+        assert not {"iteration", "history", "_history"} & set(found[name].options)
+        documentation = inspect.getdoc(found[name].factory) or ""
+        assert all(f"    {option}: " in documentation for option in found[name].options)
 
 
 @given(start=st.integers(-1000, 1000), slope=st.integers(-1000, 1000), iteration=iterations)
