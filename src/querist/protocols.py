@@ -6,7 +6,7 @@ be built again after a crash, so it keeps nothing between calls that its argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -183,13 +183,31 @@ class Gate(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Changes a group of settings from iteration to iteration."""
+    """Changes a group of settings from iteration to iteration.
+
+    One whose attribute `rounds` is true gives numbers that are rounded where the setting is a whole
+    one.
+    """
 
     def settings(self, iteration: int, history: History) -> Mapping[str, Any]:
         """What to merge over the group's base settings in `iteration`; empty = the base.
 
-        Before a run starts it is asked with an empty history, so that mistakes show early.
+        Before a run starts it is asked with an empty history, so that mistakes show early. The
+        answer is always the same for the same iteration and history: a resume asks again.
         """
+        ...
+
+
+@runtime_checkable
+class ForeseenSchedule(Schedule, Protocol):
+    """A schedule that knows from the start which settings it changes.
+
+    All of them are checked before the run starts, whichever iteration they are for, and all of
+    them are tracked in every iteration, also in those that keep the base.
+    """
+
+    def overrides(self) -> Sequence[Mapping[str, Any]]:
+        """Everything that `settings` may return, or an example of it with all its keys."""
         ...
 
 

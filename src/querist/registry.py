@@ -38,6 +38,7 @@ KINDS = (
     "queue",
     "stop",
     "schedule",
+    "schedule_function",
     "gate",
 )
 ALLOWED_BY_DEFAULT = frozenset(
@@ -88,7 +89,7 @@ class Registered:
         return {
             n: p
             for n, p in inspect.signature(self.factory).parameters.items()
-            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL, p.VAR_KEYWORD)
         }
 
 

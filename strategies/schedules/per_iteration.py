@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from querist.errors import ConfigurationError
@@ -23,7 +23,8 @@ class PerIteration:
     Args:
         settings: overrides by iteration, an integer (as text too, since JSON keys are text); the
             key -1 is for all iterations without a key of their own. Without it these keep the base.
-        hold: a key stays in force until the next one, instead of for its own iteration only.
+        hold: a key stays in force until the next one, instead of for its own iteration only; -1 is
+            then for the iterations before the first key.
     """
 
     def __init__(self, settings: Mapping[Any, Mapping[str, Any]], hold: bool = False) -> None:
@@ -54,6 +55,10 @@ class PerIteration:
             key = max((k for k in self._settings if 0 <= k <= iteration), default=EVERY_OTHER)
         found = self._settings.get(key, self._settings.get(EVERY_OTHER, {}))
         return copy.deepcopy(found)
+
+    def overrides(self) -> Sequence[Mapping[str, Any]]:
+        """What stands under the keys, in their order."""
+        return [copy.deepcopy(self._settings[key]) for key in sorted(self._settings)]
 
 
 def _as_iteration(key: Any) -> int:

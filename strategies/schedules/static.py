@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from querist.registry import register
@@ -25,3 +25,7 @@ class Static:
     def settings(self, iteration: int, history: History) -> Mapping[str, Any]:
         """The overrides, whatever the iteration."""
         return copy.deepcopy(self._settings)
+
+    def overrides(self) -> Sequence[Mapping[str, Any]]:
+        """The only ones."""
+        return [copy.deepcopy(self._settings)]

@@ -82,11 +82,19 @@ def refused(found: tuple[int, str, str], code: int = 2) -> str:
         (["driver.skip_labeling=true"], "remove one of them"),
         (["strategies.label=null"], "labeling needs strategies.label"),
         (["strategies.query=[]"], "strategies.query"),
+        (
+            [
+                "schedules={group: training, name: per_iteration, "
+                "options: {settings: {60000: {batchsize: 3}}}}"
+            ],
+            "a schedule of training: training.batchsize: there is no key named 'batchsize'",
+        ),
     ],
 )
 def test_a_mistake_in_the_configuration(querist: Run, overrides: list[str], words: str) -> None:
     sets = [part for override in overrides for part in ("--set", override)]
     assert words in refused(querist("run", MOONS, *sets))
+    assert not Path("active_learning_logs").exists()
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "..", "a..b", "", "-x", "x" * 65])

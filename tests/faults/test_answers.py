@@ -84,7 +84,7 @@ def asked_run(new_run: Any, component: Any) -> Callable[..., tuple[Run, Puppet]]
 def request(run: Run, iteration: int, samples: list[int]) -> None:
     """Ask for labels of these samples, as the query phase does."""
     chosen = [(sample, 1.0, "margin") for sample in samples]
-    keys = [request_key(run, sample) for sample in samples]
+    keys = [request_key(run, iteration, sample) for sample in samples]
     run.ledger.record_selection(iteration, chosen, keys=keys, made={}, started=1.0)
     run.queue.put(run.ledger.open_requests())
 

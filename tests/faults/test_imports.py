@@ -79,6 +79,13 @@ def at(place: str, path: str) -> dict[str, Any]:
         "stop": {"stop": path},
         "inner stop": {"stop": criterion},
         "schedule": {"schedules": {"name": path, "group": "training"}},
+        "schedule function": {
+            "schedules": {
+                "name": "adaptive",
+                "group": "training",
+                "options": {"settings": {"batch_size": {"function": path}}},
+            }
+        },
         "gate": {"gate": path},
     }
     content = merge(BASE, changes[place])
@@ -88,7 +95,8 @@ def at(place: str, path: str) -> dict[str, Any]:
 
 
 PLACES = ("pool", "initial pool", "unlabeled", "learner", "loop", "step", "optimizer", "scheduler",
-          "query", "label", "metrology", "queue", "stop", "schedule", "gate")  # fmt: skip
+          "query", "label", "metrology", "queue", "stop", "schedule",
+          "schedule function", "gate")  # fmt: skip
 
 
 def named_cases() -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def test_settings_hold_from_the_next_iteration_on_and_after_a_resume(new_run: An
     [
         ({"training": {"batch_siz": 4}}, "batch_siz"),
         ({"training": {"batch_size": -1}}, "batch_size"),
-        ({"training": {"loss": "mse"}}, "training.loss is fixed for the run"),
+        ({"training": {"loss": "mse"}}, "cannot change training.loss, which is fixed"),
         ({"data": {"pool": "digits"}}, "not 'data'"),
         ({"training": 3}, "not 'training'"),
     ],

@@ -22,7 +22,7 @@ NAMES = {
     "metrology": {"f1", "accuracy", "mse", "mae", "r2"},
     "stop": {"max_iterations", "label_budget", "metric_threshold", "plateau", "any_of", "all_of"},
     "gate": {"metric_improvement"},
-    "schedule": {"static", "per_iteration"},
+    "schedule": {"static", "per_iteration", "adaptive"},
 }
 PROTOCOLS = {
     "query": QueryStrategy,

@@ -223,6 +223,10 @@ def test_a_broken_gate_fails(compare: Any, message: str, complaints: Any) -> Non
         (lambda i, h: {1: 2}, "keys are text"),
         (lambda i, h: {"a": next(counter)}, "in another order it answered"),
         (lambda i, h: {"a": float(torch.rand(())) * 0}, "generator of torch"),
+        (
+            lambda i, h: {"a": {"b": 2.0**i if i < 1000 else math.inf}},
+            "iteration 100000 a.b is inf",
+        ),
     ],
 )
 def test_a_broken_schedule_fails(settings: Any, message: str, complaints: Any) -> None:
@@ -247,3 +251,15 @@ def test_a_schedule_that_hands_out_its_own_settings_fails() -> None:
     for schedule in (Shared, SharedBelow):
         with pytest.raises(AssertionError, match="changing an answer changed the schedule"):
             check_schedule(schedule)
+
+
+def test_a_schedule_that_does_not_foresee_its_settings_fails() -> None:
+    class Surprising:
+        def settings(self, iteration: int, history: Any) -> dict[str, Any]:
+            return {"a": 1} if iteration < 5 else {"b": 1}
+
+        def overrides(self) -> list[dict[str, Any]]:
+            return [{"a": 1}]
+
+    with pytest.raises(AssertionError, match="overrides does not foresee b"):
+        check_schedule(Surprising)

@@ -78,5 +78,31 @@ class StrategiesConfig(Group):
 class ScheduleConfig(Component):
     """A schedule for one group of settings."""
 
-    group: Literal["training", "strategies"]
+    group: Literal[
+        "training",
+        "strategies",
+        "strategies.query",
+        "strategies.label",
+        "strategies.metrology",
+        "stop",
+    ]
     """The group whose settings it changes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _iterations_may_be_numbers(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "options" in value:
+            return {**value, "options": _with_text_keys(value["options"])}
+        return value
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Mappings with whole numbers as keys, as YAML has them, with the text that JSON has."""
+    if isinstance(value, list):
+        return [_with_text_keys(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    keys = [str(key) if type(key) is int else key for key in value]
+    if len(set(keys)) < len(keys):  # 0 and "0": the schedule says which one is there twice
+        return value
+    return {key: _with_text_keys(part) for key, part in zip(keys, value.values(), strict=True)}

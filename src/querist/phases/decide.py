@@ -24,8 +24,9 @@ def decide(run: Run, iteration: int) -> StopDecision:
 def _decide(run: Run, iteration: int) -> StopDecision:
     if take_requests(run, iteration):
         return StopDecision(True, STOPPED_BY_USER)
-    history = run.history() if run.strategies.stop else []
-    for criterion in run.strategies.stop:
+    criteria = run.in_force(iteration).stop
+    history = run.history() if criteria else []
+    for criterion in criteria:
         decision = criterion.check(history)
         if decision.stop:
             budget = (
@@ -49,7 +50,7 @@ def _budget_is_spent(run: Run, iteration: int) -> bool:
     return (
         Phase.QUERY in run.ledger.done_phases(iteration)
         and not len(run.ledger.selected(iteration))
-        and labels_left(run) == 0
+        and labels_left(run, iteration) == 0
         and not run.ledger.open_requests()
         and len(run.data.labeled(run.ledger)) == len(run.labeled(iteration))
     )

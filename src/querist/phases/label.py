@@ -25,7 +25,6 @@ from querist.faults import crash_point
 from querist.ledger import OPEN, OpenRequest, Recorded, RequestState
 from querist.requests import LabelRequest
 from querist.runs.answers import refusal
-from querist.runs.label_source import LabelSource
 from querist.runs.run import Run
 from querist.values import Label, Phase
 
@@ -36,6 +35,7 @@ LOOK_SECONDS = 0.5
 """How often another run's labels are looked for."""
 BROKEN = (ConfigurationError, DataError, RunError, StrategyError)
 """What no further attempt mends."""
+DOUBTFUL = (RequestState.ASKED, RequestState.IN_DOUBT)
 _log = logging.getLogger(__name__)
 
 
@@ -67,16 +67,18 @@ def label(run: Run, iteration: int) -> int:
 class _Labeling:
     """One label phase.
 
+    A label that is pending from an iteration with another source is asked of that source again:
+    its key says so.
+
     Attributes:
+        source: whose turn it is.
         came: labels that are new.
         left: requests that are still open or in doubt.
     """
 
     def __init__(self, run: Run, iteration: int) -> None:
-        assert run.label_source is not None, "checked when the configuration was read"
         self.run = run
         self.iteration = iteration
-        self.source: LabelSource = run.label_source
         self.settings = run.settings(iteration).strategies
         self.came = 0
         self.refused: list[str] = []
@@ -85,6 +87,9 @@ class _Labeling:
         self._requests = {request.sample: request for request in run.ledger.requests()}
         self._key_of = {sample: request.key for sample, request in self._requests.items()}
         self._waiting: dict[int, OpenRequest] = {}
+        asked = [r for r in self._requests.values() if r.state in (*OPEN, *DOUBTFUL)]
+        self._sources = run.label_sources(sorted({iteration, *(r.iteration for r in asked)}))
+        self.source = run.label_source_of(iteration)
 
     @property
     def left(self) -> int:
@@ -97,11 +102,20 @@ class _Labeling:
         Raises:
             Exception: what the source raised, when nothing came at all.
         """
+        self._take_over_the_queue()
+        for source in self._sources:
+            self.source = source
+            self._ask_source()
+        self._say_what_is_wrong()
+
+    def _ask_source(self) -> None:
+        """Hear and ask the source whose turn it is."""
         for answer in self.source.late_answers(self.settings.label_timeout_seconds):
             self._take(answer)
-        self._collect()
+        self._collect_doubtful()
         for attempt in range(self.settings.label_attempts):
-            asking = [r for r in self._waiting.values() if self._may_ask(r, first=attempt == 0)]
+            ours = [r for r in self._waiting.values() if self._is_ours(r)]
+            asking = [r for r in ours if self._may_ask(r, first=attempt == 0)]
             if not asking:
                 break
             if attempt:
@@ -110,23 +124,29 @@ class _Labeling:
             size = self.source.at_once or len(asking)
             for start in range(0, len(asking), size):
                 self._ask(asking[start : start + size])
-        self._say_what_is_wrong()
 
     def put_back(self) -> None:
         """What has no label yet is for the next iteration, after an error as in any other case."""
         self.run.queue.put(list(self._waiting.values()))
 
-    def _collect(self) -> None:
-        """Take what the queue holds, and what an earlier process has left in the open."""
+    def _is_ours(self, request: OpenRequest) -> bool:
+        """Whether a request is for the source whose turn it is."""
+        return self.run.label_source_of(request.iteration) is self.source
+
+    def _take_over_the_queue(self) -> None:
         while not self.run.queue.empty():
             request = self.run.queue.get()
             known = self._requests.get(request.sample)
             if known is not None and known.state in OPEN:
                 self._waiting[request.sample] = known
+
+    def _collect_doubtful(self) -> None:
+        """Take what an earlier process has left in the open."""
         doubtful = [
             request
             for request in self._requests.values()
-            if request.state in (RequestState.ASKED, RequestState.IN_DOUBT)
+            if request.state in DOUBTFUL
+            and self._is_ours(request)
             and request.key not in self.source.busy_with()
         ]
         if not doubtful:

@@ -44,7 +44,7 @@ def measure(run: Run, iteration: int) -> dict[str, float]:
     """What the metrology strategies say of the learner as it is now."""
     context = metrology_context(run, iteration)
     values: dict[str, float] = {}
-    for strategy in run.strategies.metrology:
+    for strategy in run.in_force(iteration).metrology:
         record = strategy.compute(context)
         for metric, value in record.values.items():
             if len(metric) > MAX_NAME or "\0" in metric:

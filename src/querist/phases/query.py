@@ -37,7 +37,7 @@ def query(run: Run, iteration: int) -> int:
     run.tell(iteration, Phase.QUERY, labels=labels)
     bring_model_to(run, iteration)
     chosen, made = choose(run, iteration)
-    keys = [request_key(run, sample, made.get(sample)) for sample, _, _ in chosen]
+    keys = [request_key(run, iteration, sample, made.get(sample)) for sample, _, _ in chosen]
     crash_point("query.chosen")
     run.ledger.record_selection(
         iteration,
@@ -45,7 +45,7 @@ def query(run: Run, iteration: int) -> int:
         keys=None if run.experiment.driver.skip_labeling else keys,
         made={sample: run.data.encode(content) for sample, content in made.items()},
         started=started,
-        budget=label_budget(run),
+        budget=label_budget(run, iteration),
     )
     crash_point("query.recorded")
     _hand_over(run)
@@ -68,13 +68,14 @@ def _hand_over(run: Run) -> None:
         run.queue.put(run.ledger.open_requests())
 
 
-def request_key(run: Run, sample: int, made: Any = None) -> str:
+def request_key(run: Run, iteration: int, sample: int, made: Any = None) -> str:
     """The key under which a sample's label is asked for, the same whenever it is asked.
 
-    It names the data, the sample and the source. A sample that was made on the way is named by its
-    content: another run may have made another one with the same number.
+    It names the data, the sample, and the source that is in force in the iteration that wants it.
+    A sample that was made on the way is named by its content: another run may have made another
+    one with the same number.
     """
-    source = run.label_source
+    source = None if run.label_source is None else run.label_source_of(iteration)
     named = ["", ""] if source is None else [source.identity.name, source.identity.version]
     what = sample if made is None else sha256(run.data.encode(made))
     return digest_of([run.data.fingerprint, run.truth_digest(), *named, what])
@@ -93,8 +94,8 @@ def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict
         pool.add(proposal)
     candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
     chosen: list[tuple[int, float, str]] = []
-    left = min(settings.strategies.budget, labels_left(run))
-    for position, (name, strategy) in enumerate(run.strategies.query):
+    left = min(settings.strategies.budget, labels_left(run, iteration))
+    for position, (name, strategy) in enumerate(run.in_force(iteration).query):
         n = min(left, settings.strategies.query[position].own_number or left)
         if n == 0:
             break
@@ -120,19 +121,19 @@ def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict
     return _number_new(pool, chosen, first_new)
 
 
-def label_budget(run: Run) -> int | None:
+def label_budget(run: Run, iteration: int) -> int | None:
     """How many labels there may be, the initial ones included; None = as many as the pool has."""
     budgets = [
         criterion.remaining(0)
-        for criterion in run.strategies.stop
+        for criterion in run.in_force(iteration).stop
         if isinstance(criterion, LabelBudgeted)
     ]
     return min(budgets, default=None)
 
 
-def labels_left(run: Run) -> int:
+def labels_left(run: Run, iteration: int) -> int:
     """How many more labels the budget allows to ask for."""
-    budget = label_budget(run)
+    budget = label_budget(run, iteration)
     return sys.maxsize if budget is None else max(0, budget - run.ledger.labels_committed_to())
 
 

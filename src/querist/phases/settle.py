@@ -84,10 +84,9 @@ def settle_value(
     for revision in revisions:
         run.ledger.decide_revision(revision, value)
     if sample in waiting:
-        assert run.label_source is not None
         recorded = run.ledger.record_label(
             label,
-            source=run.label_source.identity,
+            source=run.label_source_of(waiting[sample].iteration).identity,
             iteration=run.ledger.arrival_iteration(),
             key=waiting[sample].key,
         )

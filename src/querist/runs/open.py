@@ -11,15 +11,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from querist.adapters.driver_view import DriverView
-from querist.adapters.queue_style import (
-    QueueLabel,
-    QueueMetrology,
-    QueueQuery,
-    as_label,
-    as_metrology,
-    as_query,
-)
+from querist.adapters.queue_style import QueueMetrology
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.load import dump_yaml, load_experiment
@@ -41,12 +33,12 @@ from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
-from querist.runs.label_source import LabelSource
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
-from querist.runs.run import Run, Strategies
+from querist.runs.run import Run
 from querist.runs.schedules import check_schedules
+from querist.runs.strategies import Strategies, bind_to_run, build_label_source, build_strategies
 from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 from querist.tracking.spool import TrackingSpool
 from querist.values import Phase
@@ -101,7 +93,7 @@ def check_components(experiment: Experiment) -> None:
     """Refuse unknown components and options before anything expensive is made.
 
     Raises:
-        ConfigurationError: the first one that is unknown.
+        ConfigurationError: the first one that is unknown, or a schedule that would break the run.
     """
     strategies = experiment.strategies
     named = [
@@ -125,6 +117,7 @@ def check_components(experiment: Experiment) -> None:
     for kind, component in named:
         if component is not None:
             check_options(kind, component.name, component.options)
+    check_schedules(experiment)
 
 
 def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
@@ -143,7 +136,6 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     experiment = experiment.model_copy(update={"driver": driver})
     check_components(experiment)
     strategies = build_strategies(experiment)
-    check_schedules(experiment, strategies.schedules)
     data, labels = prepare_data(experiment)
     _check_test_set(data, strategies)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
@@ -321,27 +313,6 @@ def close_run(reference: RunReference) -> None:
         run.lock.release()
 
 
-def build_strategies(experiment: Experiment) -> Strategies:
-    """The experiment's strategies."""
-    named = experiment.strategies
-    label = named.label
-    return Strategies(
-        query=[(q.name, as_query(build_component("query", q))) for q in named.query],
-        label=None if label is None else as_label(build_component("label", label)),
-        metrology=[as_metrology(build_component("metrology", m)) for m in named.metrology],
-        stop=[build_component("stop", s) for s in experiment.stop],
-        schedules=[(s.group, build_component("schedule", s)) for s in experiment.schedules],
-        gate=None if experiment.gate is None else build_component("gate", experiment.gate),
-    )
-
-
-def _label_source(experiment: Experiment, strategies: Strategies) -> LabelSource | None:
-    named = experiment.strategies.label
-    if strategies.label is None or named is None:
-        return None
-    return LabelSource.of(strategies.label, named.name, named.model_dump(mode="json")["options"])
-
-
 def _assemble(
     reference: RunReference,
     experiment: Experiment,
@@ -358,6 +329,7 @@ def _assemble(
     trained = (i for i, phase, _, _ in ledger.phase_rows() if phase is Phase.TRAIN)
     checkpoints.clear_rubbish(frozenset(trained))
     learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
+    label = experiment.strategies.label
     run = Run(
         reference=reference,
         experiment=experiment,
@@ -365,7 +337,7 @@ def _assemble(
         data=data,
         learner=learner,
         strategies=strategies,
-        label_source=_label_source(experiment, strategies),
+        label_source=None if label is None else build_label_source(label, strategies.label),
         queue=queue,
         checkpoints=checkpoints,
         spool=TrackingSpool(folder),
@@ -373,8 +345,6 @@ def _assemble(
         console=ConsoleLog(folder),
         lock=lock,
     )
-    view = DriverView(run)
-    for strategy in (*(q for _, q in strategies.query), strategies.label, *strategies.metrology):
-        if isinstance(strategy, QueueQuery | QueueLabel | QueueMetrology):
-            strategy.bind(view)
+    queries = (query for _, query in strategies.query)
+    bind_to_run((*queries, strategies.label, *strategies.metrology), run)
     return run

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from querist.config.component import Component
 from querist.config.experiment import Experiment
 from querist.ledger import Ledger
 from querist.pools.labeled import LabeledSet
 from querist.progress import Progress, tell
-from querist.protocols import (
-    Gate,
-    LabelStrategy,
-    Learner,
-    MetrologyStrategy,
-    QueryStrategy,
-    Schedule,
-    StopCriterion,
-)
+from querist.protocols import Learner
 from querist.queues import RequestQueue
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
@@ -31,20 +24,18 @@ from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.schedules import scheduled
 from querist.runs.steering import settings_asked, steered
+from querist.runs.strategies import (
+    Strategies,
+    bind_to_run,
+    build_label_source,
+    is_same,
+    rebuilt,
+)
 from querist.tracking.spool import TrackingSpool
 from querist.values import IterationResult, Phase
 
-
-@dataclass(frozen=True)
-class Strategies:
-    """The experiment's components, built."""
-
-    query: Sequence[tuple[str, QueryStrategy]]
-    label: LabelStrategy | None
-    metrology: Sequence[MetrologyStrategy]
-    stop: Sequence[StopCriterion]
-    schedules: Sequence[tuple[str, Schedule]]
-    gate: Gate | None
+KEPT_SETTINGS = 16
+"""Iterations whose settings are kept; those of others are worked out anew."""
 
 
 @dataclass
@@ -70,6 +61,8 @@ class Run:
     _labeled: dict[int, LabeledSet] = field(default_factory=dict)
     _settings: dict[int, Experiment] = field(default_factory=dict)
     _asked: dict[int, list[Mapping[str, Any]]] | None = None
+    _in_force: tuple[Experiment, Strategies] | None = None
+    _sources: dict[int, tuple[Component, LabelSource]] = field(default_factory=dict)
     _test_digest: str | None = None
     _truth_digest: str | None = None
 
@@ -86,22 +79,85 @@ class Run:
         Raises:
             ConfigurationError: a schedule gave a key or value that the group refuses.
         """
-        if self._asked is None:
-            self._asked = settings_asked(self.ledger)
-        if not self.strategies.schedules and not self._asked:
+        if not self._changes:
             return self.experiment
         if iteration not in self._settings:
             history = self.history()[:iteration]
             settings = scheduled(self.experiment, self.strategies.schedules, iteration, history)
-            asked = [one for since, all_of in self._asked.items() if since <= iteration
-                     for one in all_of]  # fmt: skip
+            asked = [
+                one for since, all_of in self._taken().items() if since <= iteration
+                for one in all_of
+            ]  # fmt: skip
+            if len(self._settings) == KEPT_SETTINGS:
+                del self._settings[next(iter(self._settings))]
             self._settings[iteration] = steered(settings, asked)
         return self._settings[iteration]
+
+    def _taken(self) -> dict[int, list[Mapping[str, Any]]]:
+        """What people have asked for on the way, by the iteration from which on it holds."""
+        if self._asked is None:
+            self._asked = settings_asked(self.ledger)
+        return self._asked
 
     def forget_settings(self) -> None:
         """Somebody has asked for other settings from the next iteration on."""
         self._asked = None
         self._settings.clear()
+
+    @property
+    def _changes(self) -> bool:
+        """Whether settings are other ones in some iterations."""
+        return bool(self.strategies.schedules or self._taken())
+
+    def in_force(self, iteration: int) -> Strategies:
+        """The strategies with the options of `iteration`; who labels is `label_source_of`."""
+        if not self._changes:
+            return self.strategies
+        settings = self.settings(iteration)
+        before, built = self._in_force or (self.experiment, self.strategies)
+        strategies = rebuilt(built, before, settings)
+        known = {id(s) for s in (*(q for _, q in built.query), *built.metrology)}
+        now = (*(q for _, q in strategies.query), *strategies.metrology)
+        bind_to_run((s for s in now if id(s) not in known), self)
+        self._in_force = settings, strategies
+        return strategies
+
+    def label_source_of(self, iteration: int) -> LabelSource:
+        """Whom the labels that `iteration` wants are asked of.
+
+        A source remembers what it still has to say, so there is one for the same options.
+        """
+        assert self.label_source is not None, "checked when the configuration was read"
+        if not self._changes:
+            return self.label_source
+        if iteration not in self._sources:
+            named, base = (
+                self.settings(iteration).strategies.label,
+                self.experiment.strategies.label,
+            )
+            assert named is not None
+            assert base is not None
+            known = [(base, self.label_source), *self._sources.values()]
+            source = next((s for component, s in known if is_same(component, named)), None)
+            if source is None:
+                source = build_label_source(named)
+                bind_to_run([source.strategy], self)
+            self._sources[iteration] = named, source
+        return self._sources[iteration][1]
+
+    def label_sources(self, iterations: Collection[int]) -> list[LabelSource]:
+        """Those of some iterations, and others that have something left to say.
+
+        The rest is let go of: a long run may have another one in every iteration.
+        """
+        assert self.label_source is not None, "checked when the configuration was read"
+        found = {id(source): source for source in map(self.label_source_of, iterations)}
+        self._sources = {
+            i: kept for i, kept in self._sources.items() if i in iterations or kept[1].late
+        }
+        others = (self.label_source, *(source for _, source in self._sources.values()))
+        found |= {id(source): source for source in others if source.late}
+        return list(found.values())
 
     def history(self) -> list[IterationResult]:
         """All committed iterations, in order."""

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from querist.config.experiment import Experiment
-from querist.config.load import build_experiment, load_experiment, merge
+from querist.config.load import load_experiment
 from querist.errors import ConfigurationError, RunNotFoundError
-from querist.runs.schedules import CHANGEABLE
+from querist.runs.schedules import check_changed, with_overrides
 from querist.storage.atomic import storage_errors
 from querist.storage.store import store
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from querist.ledger import Ledger
     from querist.runs.run import Run
 
+GROUPS = ("training", "strategies", "stop")
 CONTROL_FILE = "control.jsonl"
 TAKEN = "control_taken"
 """The fact that says how many lines the run has taken."""
@@ -59,7 +60,8 @@ def ask_to_set(folder: Path, settings: Mapping[str, Any]) -> None:
         RunNotFoundError: there is no run.
     """
     _check_is_run(folder)
-    steered(load_experiment(folder / "experiment.yaml"), [settings])
+    experiment = load_experiment(folder / "experiment.yaml")
+    check_changed(experiment, steered(experiment, [settings]))
     _append(folder, {"set": settings})
 
 
@@ -69,22 +71,14 @@ def steered(experiment: Experiment, asked: list[Mapping[str, Any]]) -> Experimen
     Raises:
         ConfigurationError: a setting that does not exist, or cannot change on the way.
     """
-    content: dict[str, Any] = experiment.model_dump(mode="json")
-    for settings in asked:
-        for group, changes in settings.items():
-            if group not in CHANGEABLE or not isinstance(changes, Mapping):
-                raise ConfigurationError(
-                    f"a run can change settings of {', '.join(CHANGEABLE)} on the way, not "
-                    f"{group!r}"
-                )
-            fixed = [k for k in changes if k in content[group] and k not in CHANGEABLE[group]]
-            if fixed:
-                raise ConfigurationError(
-                    f"{group}.{fixed[0]} is fixed for the run: it can change "
-                    f"{', '.join(sorted(CHANGEABLE[group]))}"
-                )
-            content[group] = merge(content[group], changes)
-    return build_experiment(content, "the settings that were asked for")
+    if not asked:
+        return experiment
+    for group, changes in ((group, part) for one in asked for group, part in one.items()):
+        if group not in GROUPS or not isinstance(changes, Mapping):
+            raise ConfigurationError(
+                f"a run can change settings of {', '.join(GROUPS)} on the way, not {group!r}"
+            )
+    return with_overrides(experiment, [(one, False) for one in asked], "who asks for settings")
 
 
 def settings_asked(ledger: Ledger) -> dict[int, list[Mapping[str, Any]]]:
@@ -124,7 +118,7 @@ def _take(run: Run, iteration: int, number: int, line: Mapping[str, Any]) -> Non
     try:
         if not isinstance(settings, dict):
             raise ConfigurationError(f"nobody knows what {line!r:.80} asks for")
-        steered(run.experiment, [settings])
+        check_changed(run.experiment, steered(run.experiment, [settings]))
     except ConfigurationError as error:
         _log.warning("iteration %d: what somebody asked for is refused, %s", iteration, error)
         return

@@ -8,6 +8,7 @@ from the ledger, with the same values and times, when the run is resumed.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import subprocess
@@ -23,6 +24,7 @@ from querist.errors import CheckpointError, StorageError
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
+from querist.runs.schedules import scheduled_numbers
 from querist.storage.atomic import sha256, write_file
 from querist.tracking.address import check_address
 from querist.tracking.spool import TrackingSpool
@@ -100,6 +102,7 @@ def track_iteration(run: Run, iteration: int) -> None:
             values |= {key: loss for key, loss in losses.items() if loss is not None}
     bought, cost = run.ledger.labels_spent(through=iteration)
     values |= {"labels": commit.labels, "labels_bought": bought, "label_cost": cost}
+    values |= _settings_in_force(run, iteration, commit.settings)
     _say_metrics(run, f"iteration {iteration}", commit.committed, iteration, values)
     if measured:
         by_labels = {f"{metric}_by_labels": value for metric, value in measured.items()}
@@ -130,6 +133,16 @@ def track_missing(run: Run) -> None:
             track_iteration(run, row.iteration)
         except CheckpointError as error:
             _log.warning("the model of iteration %d is not logged: %s", row.iteration, error)
+
+
+def _settings_in_force(run: Run, iteration: int, settings: str) -> dict[str, float]:
+    """The scheduled numbers, as the committed iteration had them."""
+    schedules = run.strategies.schedules
+    if not schedules:
+        return {}
+    history = run.history()[:iteration]
+    numbers = scheduled_numbers(schedules, json.loads(settings), iteration, history)
+    return {f"setting.{name}": value for name, value in numbers.items()}
 
 
 def _say_metrics(run: Run, name: str, at: float, step: int, values: dict[str, Any]) -> None:

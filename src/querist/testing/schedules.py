@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+import math
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-from querist.protocols import Schedule
+from querist.protocols import ForeseenSchedule, Schedule
 from querist.testing.stopping import history_of
 from querist.testing.suite import global_randomness_untouched, run_suite
 from querist.values import History
 
 ITERATIONS = range(12)
+LATE = 100_000
+"""An iteration that a long run reaches."""
 
 
 class ScheduleContract:
@@ -32,6 +35,21 @@ class ScheduleContract:
         for iteration in ITERATIONS:
             self._settings(self.make(), iteration, [])
             self._settings(self.make(), iteration, history_of([0.5] * iteration))
+
+    def test_answers_late_iterations(self) -> None:
+        """What it says late in a long run is finite."""
+        for name, number in _numbers(self._settings(self.make(), LATE, [])):
+            assert math.isfinite(number), f"in iteration {LATE} {name} is {number}"
+
+    def test_foresees_its_settings(self) -> None:
+        """One that has `overrides` says everything there that it ever changes."""
+        schedule = self.make()
+        if not isinstance(schedule, ForeseenSchedule):
+            return
+        foreseen = {path for overrides in schedule.overrides() for path in _paths(overrides)}
+        for iteration in (*ITERATIONS, LATE):
+            for path in _paths(self._settings(schedule, iteration, [])):
+                assert path in foreseen, f"overrides does not foresee {path}"
 
     def test_is_pure(self) -> None:
         """The order of the questions does not matter, nor does a crash in between."""
@@ -55,6 +73,23 @@ class ScheduleContract:
             _spoil(first)
             again = self._settings(schedule, iteration, [])
             assert dict(again) == expected, "changing an answer changed the schedule"
+
+
+def _leaves(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        path = f"{above}.{key}" if above else str(key)
+        if isinstance(value, Mapping):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
+
+
+def _paths(settings: Mapping[str, Any]) -> list[str]:
+    return [path for path, _ in _leaves(settings)]
+
+
+def _numbers(settings: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return [(path, value) for path, value in _leaves(settings) if isinstance(value, int | float)]
 
 
 def _spoil(settings: Mapping[str, Any]) -> None:

@@ -150,10 +150,12 @@ class _Progress:
             on_cpu=job.device.type == "cpu",
         )
         if job.optimizer_state is not None:
-            kept_lr = [group["lr"] for group in optimizer.param_groups]
+            # The options of this iteration; a schedule may have changed them.
+            given = {"lr", *settings.optimizer.options}
+            kept = [{o: g[o] for o in given if o in g} for g in optimizer.param_groups]
             optimizer.load_state_dict(dict(job.optimizer_state))
-            for group, lr in zip(optimizer.param_groups, kept_lr, strict=True):
-                group["lr"] = lr
+            for group, options in zip(optimizer.param_groups, kept, strict=True):
+                group.update(options)
         scheduler = None
         if settings.scheduler is not None:
             scheduler = build_scheduler(

@@ -54,9 +54,27 @@ def _check_options(what: str, found: type, options: Mapping[str, Any], own: set[
             raise ConfigurationError(f"{what} option {option} must be finite, not {value}")
 
 
+def find_optimizer(name: str) -> type:
+    """The optimizer of this name, whether its letters are large or small.
+
+    Raises:
+        UnknownNameError: torch has none; the nearest ones are suggested.
+    """
+    return _find("optimizer", name, _optimizers())
+
+
+def find_scheduler(name: str) -> type:
+    """The learning-rate scheduler of this name, whether its letters are large or small.
+
+    Raises:
+        UnknownNameError: torch has none; the nearest ones are suggested.
+    """
+    return _find("scheduler", name, _schedulers())
+
+
 def check_optimizer(name: str, options: Mapping[str, Any]) -> None:
     """Refuse an unknown optimizer, an unknown option, or a learning rate that is not above 0."""
-    found = _find("optimizer", name, _optimizers())
+    found = find_optimizer(name)
     _check_options("optimizer", found, options, {"params"})
     lr = options.get("lr")
     if lr is not None and (isinstance(lr, bool) or not isinstance(lr, int | float) or lr <= 0):
@@ -65,9 +83,7 @@ def check_optimizer(name: str, options: Mapping[str, Any]) -> None:
 
 def check_scheduler(name: str, options: Mapping[str, Any]) -> None:
     """Refuse an unknown learning-rate scheduler or option."""
-    _check_options(
-        "scheduler", _find("scheduler", name, _schedulers()), options, {"optimizer", "last_epoch"}
-    )
+    _check_options("scheduler", find_scheduler(name), options, {"optimizer", "last_epoch"})
 
 
 def build_optimizer(
@@ -84,7 +100,7 @@ def build_optimizer(
         ConfigurationError: the optimizer refused its options.
     """
     settings = {**options, **({} if lr is None else {"lr": lr})}
-    found = _find("optimizer", name, _optimizers())
+    found = find_optimizer(name)
     own_choice = {"foreach", "fused"} & set(options)
     if on_cpu and not own_choice and "foreach" in inspect.signature(found).parameters:
         # On the CPU torch takes the plain loop anyway, after 6 us of deciding per step.
@@ -140,6 +156,6 @@ def build_scheduler(name: str, options: Mapping[str, Any], optimizer: Any) -> An
         ConfigurationError: the scheduler refused its options.
     """
     try:
-        return _find("scheduler", name, _schedulers())(optimizer, **options)
+        return find_scheduler(name)(optimizer, **options)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"scheduler {name} refused its options: {error}") from error

@@ -44,6 +44,11 @@ def test_an_empty_entry_goes_back_to_the_base() -> None:
     assert batch_sizes(schedule, 4) == [8, 8, None, None]
 
 
+def test_all_overrides_are_known_from_the_start() -> None:
+    schedule = PerIteration({2000: {"batch_size": 8}, -1: {"batch_size": 2}})
+    assert schedule.overrides() == [{"batch_size": 2}, {"batch_size": 8}]
+
+
 def test_keys_may_be_text() -> None:
     """JSON and the Prefect UI have no other keys."""
     schedule = PerIteration({"1": {"batch_size": 8}, "-1": {"batch_size": 2}})
