@@ -128,9 +128,7 @@ def check_component(name: str, options: Mapping[str, Any]) -> None:
     if name in COMPONENTS:
         for holder in _commands(options):
             environment = holder.get("environment")
-            check_command(
-                holder["argv"], environment if isinstance(environment, Mapping) else None
-            )
+            check_command(holder["argv"], environment if isinstance(environment, Mapping) else None)
     for inner in _mappings(options):
         named, of = inner.get("name"), inner.get("options")
         if isinstance(named, str) and isinstance(of, Mapping):

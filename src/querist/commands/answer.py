@@ -9,7 +9,7 @@ from typing import Any
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
 
 
-class NoAnswer(ValueError):
+class NoAnswerError(ValueError):
     """The line is neither a number nor JSON; the message says why."""
 
 
@@ -17,7 +17,7 @@ def read_answer(line: str) -> Any:
     """The value that a line says; numbers may be written as Python and numpy print them.
 
     Raises:
-        NoAnswer: it is neither a number nor JSON.
+        NoAnswerError: it is neither a number nor JSON.
     """
     text = line.strip()
     sign, bare = (-1.0, text[1:]) if text[:1] == "-" else (1.0, text.removeprefix("+"))
@@ -30,21 +30,21 @@ def read_answer(line: str) -> Any:
     try:
         return float(text)  # `.5`, `1.`, `+3`
     except ValueError:
-        raise NoAnswer(f"{text!r:.200} is neither a number nor JSON") from None
+        raise NoAnswerError(f"{text!r:.200} is neither a number nor JSON") from None
 
 
 def as_number(answer: Any) -> float:
     """A number, which need not be finite.
 
     Raises:
-        NoAnswer: it is something else.
+        NoAnswerError: it is something else.
     """
     if isinstance(answer, bool) or not isinstance(answer, int | float):
-        raise NoAnswer(f"{answer!r:.200} is no number")
+        raise NoAnswerError(f"{answer!r:.200} is no number")
     try:
         return float(answer)
     except OverflowError:
-        raise NoAnswer(f"{answer!r:.80} is larger than any number") from None
+        raise NoAnswerError(f"{answer!r:.80} is larger than any number") from None
 
 
 def all_finite(answer: Any) -> bool:

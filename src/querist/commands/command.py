@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from querist.commands.allowed import check_command, check_words
-from querist.commands.answer import NoAnswer, all_finite, as_number, read_answer
+from querist.commands.answer import NoAnswerError, all_finite, as_number, read_answer
 from querist.commands.environment import (
     base_environment,
     check_environment,
@@ -144,7 +144,7 @@ class Command:
             raise self.unusable("it printed nothing")
         try:
             return read_answer(line)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             raise self.unusable(str(error)) from None
 
     def number(self, answer: Any) -> float:
@@ -155,7 +155,7 @@ class Command:
         """
         try:
             return as_number(answer)
-        except NoAnswer as error:
+        except NoAnswerError as error:
             raise self.unusable(str(error)) from None
 
     def finite(self, answer: Any) -> Any:
@@ -211,8 +211,8 @@ def _is_file(start: Path, word: str) -> bool:
 
 def _name(words: tuple[str, ...]) -> str:
     """What people call it: the script, or the program."""
-    scripts = [word for word in words[1:] if Path(word).suffix and not word.startswith("-")]
-    return os.path.basename((scripts or list(words))[0])[:80]
+    script = words[1] if len(words) > 1 and _is_file(Path.cwd(), words[1]) else words[0]
+    return os.path.basename(script)[:80]
 
 
 def _seconds(value: Any) -> float | None:

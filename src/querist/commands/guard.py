@@ -133,7 +133,8 @@ def _descendants() -> list[int]:
                 fields = file.read().rpartition(b")")[2].split()
                 if fields[0] != b"Z":
                     parents[int(name)] = int(fields[1])
-    found, wanted = [], {os.getpid()}
+    found: list[int] = []
+    wanted = {os.getpid()}
     while wanted:
         wanted = {process for process, parent in parents.items() if parent in wanted}
         found += wanted

@@ -69,7 +69,8 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> Path:
     buffer = io.BytesIO()
     found = {name: np.asarray(array) for name, array in arrays.items()}
     if path.suffix == ".npy":
-        np.save(buffer, *found.values(), allow_pickle=False)
+        (array,) = found.values()
+        np.save(buffer, array, allow_pickle=False)
     else:
         np.savez(buffer, allow_pickle=False, **found)
     write_file(path, buffer.getvalue(), durable=False)
@@ -121,4 +122,6 @@ def _plain(value: Any) -> Any:
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if hasattr(value, "tolist"):  # a tensor, an array or a number of theirs
+        return _plain(value.tolist())
     return value

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from querist.adapters.queue_style import QueueMetrology
 from querist.config.experiment import Experiment
 from querist.ledger import Ledger
 from querist.pools.labeled import LabeledSet
@@ -44,6 +45,20 @@ class Strategies:
     stop: Sequence[StopCriterion]
     schedules: Sequence[tuple[str, Schedule]]
     gate: Gate | None
+
+    def all(self) -> Iterator[Any]:
+        """Each of them."""
+        yield from (strategy for _, strategy in self.query)
+        yield from (self.label, *self.metrology, *self.stop)
+        yield from (schedule for _, schedule in self.schedules)
+        yield self.gate
+
+
+def needs_test_set(strategy: MetrologyStrategy) -> bool:
+    """Whether it measures predictions on held-out samples, and not what it finds by itself."""
+    if isinstance(strategy, QueueMetrology):
+        return False
+    return bool(getattr(strategy, "needs_test", True))
 
 
 @dataclass
