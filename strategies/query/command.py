@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from querist.errors import CommandError, StrategyError
 from querist.registry import register
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
+
+_log = logging.getLogger(__name__)
 
 
 @register("query", "command")
@@ -89,8 +92,9 @@ class QueryCommand:
         """What is to be labeled next, as far as the program says it."""
         try:
             answer = self.command.finite(self.command.read(line))
-        except CommandError:
-            answer = None  # a script that writes its proposal into a file, and chats
+        except CommandError:  # a script that writes its proposal into a file, and chats
+            _log.info("%s says no samples as JSON: one is wanted", self.command.name)
+            answer = None
         if isinstance(answer, list):
             return answer
         if isinstance(answer, dict):

@@ -100,7 +100,9 @@ def test_nan_only_where_it_is_looked_at(work: Path) -> None:
 
 
 def test_cores_bind(work: Path) -> None:
-    code = "import os; print(len(os.sched_getaffinity(0)) * 10 + int(os.environ['OMP_NUM_THREADS']))"
+    code = (
+        "import os; print(len(os.sched_getaffinity(0)) * 10 + int(os.environ['OMP_NUM_THREADS']))"
+    )
     assert python(code, cores=1).ask(work, iteration=0) == 11
     with pytest.raises(ConfigurationError, match="cores of a command is at most"):
         python("", cores=len(usable_cores()) + 1)
