@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from querist.commands import Command
 from querist.errors import CommandError
+from querist.runs.host import LocalHost
 
 FAMILY = """
 import os, subprocess, sys, time
@@ -167,3 +169,19 @@ def test_from_a_thread(work: Path) -> None:
     thread.start()
     thread.join(30)
     assert found == [5]
+
+
+@linux
+def test_who_cancels_a_step_in_a_thread_kills_its_command(work: Path) -> None:
+    async def cancelled() -> None:
+        command = Command(["python", "-c", FAMILY + "time.sleep(1000)"])
+        step = asyncio.ensure_future(LocalHost().make(lambda: command.run(work, iteration=0)))
+        await asyncio.to_thread(family, work)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+
+    started = time.monotonic()
+    asyncio.run(cancelled())
+    assert all_gone(family(work))
+    assert time.monotonic() - started < 60

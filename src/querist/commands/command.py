@@ -236,7 +236,7 @@ def _what_went_wrong(name: str, ended: Ended) -> str:
         "exit": f"ended with exit code {ended.detail}",
         "signal": f"was ended by {_signal(ended.detail)}",
         "timeout": f"took longer than its timeout_seconds, {ended.detail}, and was killed",
-        "stopped": "was stopped, since what started it is gone",
+        "stopped": "was stopped, since the step that it belongs to was",
         "busy": "cannot start: another command of this run is still working in its work folder",
         "missing": f"cannot be started: {ended.detail}",
         "lost": "was killed together with what looked after it",

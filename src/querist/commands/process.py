@@ -8,10 +8,12 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,17 @@ _LOOK_SECONDS = 0.5
 _END_SECONDS = 15.0
 _GUARD = Path(__file__).with_name("guard.py")
 _log = logging.getLogger("querist.commands")
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+
+
+@contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Commands that are run inside, in this thread, are killed once `event` is set."""
+    token = _stop.set(event)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
 
 
 @dataclass(frozen=True)
@@ -102,12 +115,13 @@ def _follow(
 ) -> bool:
     """Log what it prints until it ends; True when it did not end in time."""
     until = None if seconds is None else time.monotonic() + seconds
+    stop = _stop.get() or threading.Event()
     assert process.stdout is not None
     assert process.stderr is not None
     with selectors.DefaultSelector() as pipes:
         pipes.register(process.stdout, selectors.EVENT_READ, out)
         pipes.register(process.stderr, selectors.EVENT_READ, errors)
-        while pipes.get_map():
+        while pipes.get_map() and not stop.is_set():
             wait = _LOOK_SECONDS
             if until is not None:
                 wait = min(wait, until - time.monotonic())
@@ -124,7 +138,7 @@ def _follow(
                 break  # a descendant that could not be killed holds the pipe
         out.finish()
         errors.finish()
-    while process.poll() is None:
+    while process.poll() is None and not stop.is_set():
         if until is not None and time.monotonic() > until:
             return True
         with suppress(subprocess.TimeoutExpired):

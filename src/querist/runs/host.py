@@ -29,6 +29,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from querist.commands.process import stopped_by
 from querist.errors import ConfigurationError, QueristError, RunError
 from querist.progress import tell, watched_by
 from querist.runs.open import close_run, open_run
@@ -67,7 +68,10 @@ class Host(Protocol):
 
 
 class LocalHost:
-    """Carries out steps in threads of this process; who cancels waits for the step to end."""
+    """Carries out steps in threads of this process.
+
+    Who cancels waits for the step to end; a command that it runs is killed.
+    """
 
     async def make(self, step: Step, *args: Any) -> Any:
         """Call `step(*args)`."""
@@ -79,10 +83,13 @@ class LocalHost:
 
     async def _to_its_end(self, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, and its run must not be closed while it works on it."""
-        thread = asyncio.ensure_future(asyncio.to_thread(_awaitable, call))
+        stop = threading.Event()
+        with stopped_by(stop):  # the thread works in a copy of this context
+            thread = asyncio.ensure_future(asyncio.to_thread(_awaitable, call))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
+            stop.set()
             await asyncio.wait([thread])
             raise
 
