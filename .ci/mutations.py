@@ -6,6 +6,7 @@ of them goes unnoticed. Words on the command line choose the mutations whose nam
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -44,7 +45,12 @@ SAVE = "    checkpoint = save_checkpoint(run, iteration)\n"
 RECORD = "    run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)\n"
 EARLY = RECORD.replace("outcome", '{"labels": labels, "checkpoint": None}')
 MUTATIONS = (
-    Mutation("the fsync of a file is removed", STORAGE, {"        disk.sync(file)\n": ""}, ORDER),
+    Mutation(
+        "the fsync of a file is removed",
+        STORAGE,
+        {"            disk.sync(file)\n": "            pass\n"},
+        ORDER,
+    ),
     Mutation(
         "the fsync of a new checkpoint's folder is removed",
         STORAGE,
@@ -110,6 +116,7 @@ def apply(mutation: Mutation, tree: Path) -> None:
         if text.count(before) != 1:
             sys.exit(f"{mutation.file} has changed, mend .ci/mutations.py: {mutation.what}")
         text = text.replace(before, after)
+    ast.parse(text)  # a file that cannot be read would be noticed by any test
     file.write_text(text)
 
 

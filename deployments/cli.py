@@ -337,6 +337,15 @@ def _prefect_logging() -> None:
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 
 
+def _own_commands() -> None:
+    """Whoever types a command may run the scripts of the folder they are in.
+
+    What `querist up` serves comes from a form: there the operator lists what may be run.
+    """
+    if sys.argv[1:2] != ["up"] and "QUERIST_ROOT" not in os.environ:
+        os.environ.setdefault("QUERIST_ALLOWED_COMMANDS", ".")
+
+
 def main() -> None:
     """Entry point of the `querist` command."""
     # Imports make objects that stay: looking for garbage among them is a quarter of the start.
@@ -344,4 +353,5 @@ def main() -> None:
     gc.disable()
     _import_path()
     _prefect_logging()
+    _own_commands()
     app()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from querist.errors import ConfigurationError, UnknownNameError
+from querist.registry import import_object
 
 LONGEST = 200
 MOST_WHOLE = 10**12
@@ -112,3 +113,22 @@ def mapping(option: str, value: Any) -> Mapping[Any, Any]:
             "name what should change, or remove the component"
         )
     return value
+
+
+def function_of(value: Any, gets: str) -> Callable[..., Any]:
+    """The function that an option `function` names, or is.
+
+    Args:
+        value: an import path of an allowed package, or something callable.
+        gets: what it is called with, for messages.
+
+    Raises:
+        ConfigurationError: it cannot be called, or its package is not allowed.
+    """
+    found = import_object(value) if isinstance(value, str) else value
+    if not callable(found):
+        raise ConfigurationError(
+            f"function is something to call with {gets}, not {value!r:.80}: name a function as "
+            "package.module:attribute"
+        )
+    return found  # type: ignore[no-any-return]

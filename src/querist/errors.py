@@ -3,12 +3,14 @@
 QueristError
 ├── ConfigurationError (ValueError)    a setting is wrong, found when the configuration is read
 │   ├── UnknownNameError (LookupError) a component, metric or key that nobody registered
-│   └── ForbiddenImportError           an import path outside the operator's allow-list
+│   ├── ForbiddenImportError           an import path outside the operator's allow-list
+│   └── ForbiddenCommandError          a program outside the operator's allow-list
 ├── DataError (ValueError)             features, targets or splits that cannot be used
 ├── LabelError (ValueError)            a label that cannot belong to its sample
 │   └── InDoubtError                   a label source cannot know whether a label was bought
 ├── LearnerError (ValueError)          a model whose outputs do not fit the experiment
 ├── StrategyError (ValueError)         a strategy that broke its contract
+├── CommandError (RuntimeError)        a program that failed, or said nothing of use
 └── RunError (RuntimeError)            something about one run on disk
     ├── RunNotFoundError (LookupError)
     ├── RunExistsError                 the run id is taken
@@ -66,6 +68,10 @@ class ForbiddenImportError(ConfigurationError):
     """An import path whose package the operator did not allow."""
 
 
+class ForbiddenCommandError(ConfigurationError):
+    """A program that the operator did not allow."""
+
+
 class DataError(QueristError, ValueError):
     """Features, targets or splits that cannot be used."""
 
@@ -84,6 +90,18 @@ class LearnerError(QueristError, ValueError):
 
 class StrategyError(QueristError, ValueError):
     """A strategy that broke its contract."""
+
+
+class CommandError(QueristError, RuntimeError):
+    """A program that failed, was killed, took too long, or said nothing of use.
+
+    `refused` tells that it did no work as far as can be known: it was not started, or said itself
+    by its exit code that it failed.
+    """
+
+    def __init__(self, message: str, *, refused: bool) -> None:
+        self.refused = refused
+        super().__init__(message)
 
 
 class RunError(QueristError, RuntimeError):

@@ -1,9 +1,19 @@
 """Query strategies: which samples the learner would learn most from."""
 
+from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 
-__all__ = ["DistanceToBoundary", "Entropy", "LeastConfidence", "Margin", "Random"]
+__all__ = [
+    "DistanceToBoundary",
+    "Entropy",
+    "LeastConfidence",
+    "Margin",
+    "QueryCallable",
+    "QueryCommand",
+    "Random",
+]

@@ -201,6 +201,8 @@ def files_of_page(
             tops.add(Path(other.marks["file"]).parts[0].partition(".")[0])
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     monkeypatch.setenv("QUERIST_ALLOWED_PACKAGES", ",".join(tops))
+    monkeypatch.setenv("QUERIST_ALLOWED_COMMANDS", ".")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in [m for m in sys.modules if m.partition(".")[0] in tops]:

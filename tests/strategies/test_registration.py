@@ -17,10 +17,27 @@ from querist.protocols import (
 from querist.registry import components, find
 
 NAMES = {
-    "query": {"random", "least_confidence", "margin", "entropy", "distance_to_boundary"},
-    "label": {"oracle", "callable"},
-    "metrology": {"f1", "accuracy", "mse", "mae", "r2"},
-    "stop": {"max_iterations", "label_budget", "metric_threshold", "plateau", "any_of", "all_of"},
+    "query": {
+        "random",
+        "command",
+        "callable",
+        "least_confidence",
+        "margin",
+        "entropy",
+        "distance_to_boundary",
+    },
+    "label": {"oracle", "callable", "command"},
+    "metrology": {"command", "callable", "f1", "accuracy", "mse", "mae", "r2"},
+    "stop": {
+        "command",
+        "callable",
+        "max_iterations",
+        "label_budget",
+        "metric_threshold",
+        "plateau",
+        "any_of",
+        "all_of",
+    },
     "gate": {"metric_improvement"},
     "schedule": {"static", "per_iteration", "adaptive"},
 }

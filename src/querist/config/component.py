@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue, model_validator
 
+from querist.commands.allowed import check_component
 from querist.config.group import Group
 from querist.registry import check_import_path, is_import_path
 
@@ -27,9 +28,10 @@ class Component(Group):
         return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _import_path_is_allowed(self) -> Component:
+    def _operator_allows_it(self) -> Component:
         if is_import_path(self.name):
             check_import_path(self.name)
+        check_component(self.name, self.options)
         return self
 
 

@@ -56,6 +56,9 @@ def as_learner(
             validate_step=_step(training.validate_step_fn),
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
+        told = getattr(made, "learns", None)
+        if callable(told):
+            told(classes)
         return cast(Learner, made)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         return SklearnLearner(made, classes=classes, threads=choose_threads(training.threads, 0))

@@ -14,6 +14,7 @@ from querist.faults import crash_point
 from querist.runs.model import bring_model_to
 from querist.runs.records import write_metrology
 from querist.runs.run import Run
+from querist.runs.strategies import needs_test_set
 from querist.values import Phase, Task
 
 MAX_NAME = 200
@@ -62,12 +63,13 @@ def measure(run: Run, iteration: int) -> dict[str, float]:
 def metrology_context(run: Run, iteration: int) -> MetrologyContext:
     """The learner's predictions on the test set beside the truth.
 
-    Both are empty where there is no test set, which only queue-style strategies can do with.
+    Both are empty where there is no test set, or nobody who needs one: queue-style strategies and
+    programs find for themselves what they measure.
     """
     test = run.data.test
     nothing = torch.empty(0)
     targets, predictions, probabilities = nothing, nothing, None
-    if test is not None:
+    if test is not None and any(map(needs_test_set, run.strategies.metrology)):
         targets = test.targets
         if run.data.task is Task.CLASSIFICATION:
             probabilities = run.learner.predict_proba(test.features())

@@ -5,6 +5,7 @@ from querist.pools.dataset_pool import DatasetPool
 from querist.pools.digits import digits
 from querist.pools.labeled import LabeledSet
 from querist.pools.npy import npy
+from querist.pools.scripts import Scripts
 from querist.pools.tensor_pool import TensorPool
 
-__all__ = ["CombinedPool", "DatasetPool", "LabeledSet", "TensorPool", "digits", "npy"]
+__all__ = ["CombinedPool", "DatasetPool", "LabeledSet", "Scripts", "TensorPool", "digits", "npy"]

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from querist.commands.work import work_in
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
 from querist.ledger import INITIAL, Ledger
@@ -24,6 +27,8 @@ from querist.storage.plain import from_bytes, from_plain, to_bytes
 from querist.values import Label, Task
 
 FINGERPRINT = "data_fingerprint"
+FIRST_ITEMS = "first_items"
+"""The fact that holds what the initial command of a pool said."""
 
 
 class ItemPool:
@@ -99,8 +104,9 @@ class AppendData:
             self.train_datapool = build("pool", data.pool.name, data.pool.options)
             self.unlabeled_datapool = _maybe(data.unlabeled)
             self.val_datapool = _maybe(data.validation)
+        self._in_files = bool(getattr(self.train_datapool, "in_files", False))
         self._initial_length = len(self.train_datapool)
-        if self._initial_length == 0:
+        if self._initial_length == 0 and not self._in_files:
             raise DataError("data.pool is empty: its data set needs at least one labeled sample")
         self.pool = ItemPool(self.train_datapool)
         self.fingerprint = _fingerprint(self.train_datapool)
@@ -110,6 +116,24 @@ class AppendData:
         self.validation = self._held_out_set()
         self.test = self.validation if isinstance(self.validation, LabeledSet) else None
 
+    def begin(self, work: Path) -> None:
+        """Let a pool whose samples are in files make the first ones, once in the life of a run.
+
+        Such samples belong to their run alone: no other run may take their labels for its own.
+        """
+        if self._in_files:
+            work_in(self.train_datapool, work)
+            self.train_datapool.begin()
+            self._initial_length = len(self.train_datapool)
+            self.fingerprint = secrets.token_hex(32)
+
+    def facts(self) -> dict[str, str]:
+        """What a run that is opened again cannot find out by itself."""
+        if not self._in_files:
+            return {}
+        first = [self.train_datapool[index] for index in range(self._initial_length)]
+        return {FIRST_ITEMS: to_bytes(first).decode()}
+
     @property
     def task(self) -> Task:
         """What there is to learn."""
@@ -118,6 +142,8 @@ class AppendData:
     @property
     def sample(self) -> torch.Tensor | None:
         """Features of one sample `(1, ...)`, where an item is (features, target)."""
+        if self._in_files:
+            return None
         first = self.train_datapool[0]
         features = first[0] if isinstance(first, tuple | list) else None
         return None if features is None else torch.as_tensor(features)[None]
@@ -176,6 +202,11 @@ class AppendData:
         Raises:
             RunError: the data set is not the one that the run was made with.
         """
+        if self._in_files:
+            first = ledger.fact(FIRST_ITEMS)
+            self.train_datapool.begin_with(from_bytes((first or "[]").encode()))
+            self._initial_length = len(self.train_datapool)
+            self.fingerprint = ledger.fact(FINGERPRINT) or ""
         if self.fingerprint != ledger.fact(FINGERPRINT):
             raise RunError(
                 "the data set is not the one that this run was made with (its fingerprint "

@@ -339,6 +339,8 @@ def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger
         TRUTH: data.truth_digest(),
         INITIAL_LABELS: str(count),
     }
+    if isinstance(data, AppendData):
+        facts |= data.facts()
     # What is not held back is learned from: that goes without saying, and may be very many.
     subsets = {name: indices for name, indices in data.subsets.items() if name != TRAIN}
     ledger.record_start(subsets, labels, facts)

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from querist.commands.process import stopped_by
 from querist.errors import ConfigurationError, RunError
 from querist.runs.open import close_run, open_run
 from querist.runs.reference import RunReference
@@ -51,7 +53,10 @@ class Host(Protocol):
 
 
 class LocalHost:
-    """Carries out steps in threads of this process; who cancels waits for the step to end."""
+    """Carries out steps in threads of this process.
+
+    Who cancels waits for the step to end; a command that it runs is killed.
+    """
 
     async def make(self, step: Step, *args: Any) -> Any:
         """Call `step(*args)`."""
@@ -63,10 +68,13 @@ class LocalHost:
 
     async def _to_its_end(self, call: Callable[[], Any]) -> Any:
         """A thread cannot be stopped, and its run must not be closed while it works on it."""
-        thread = asyncio.ensure_future(in_thread(_steps, _awaitable, call))
+        stop = threading.Event()
+        with stopped_by(stop):  # the thread works in a copy of this context
+            thread = asyncio.ensure_future(in_thread(_steps, _awaitable, call))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
+            stop.set()
             await asyncio.wait([thread])
             raise
 

@@ -11,7 +11,8 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from querist.adapters.queue_style import QueueMetrology
+from querist.commands.command import LOCK as COMMAND_LOCK
+from querist.commands.work import WORK
 from querist.config.driver import check_run_id
 from querist.config.experiment import Experiment
 from querist.config.load import dump_yaml, load_experiment
@@ -38,7 +39,13 @@ from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
 from querist.runs.schedules import check_schedules
-from querist.runs.strategies import Strategies, bind_to_run, build_label_source, build_strategies
+from querist.runs.strategies import (
+    Strategies,
+    bind_to_run,
+    build_label_source,
+    build_strategies,
+    needs_test_set,
+)
 from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 from querist.tracking.spool import TrackingSpool
 from querist.values import Phase
@@ -49,6 +56,8 @@ LEDGER_VARIABLE = "QUERIST_LEDGER_URL"
 """The PostgreSQL database in which new runs keep their ledgers; unset = a file in each folder."""
 _LEFT_BY_A_KILL = {
     LOCK_FILE,
+    WORK,
+    COMMAND_LOCK,
     f"{TEMPORARY}{EXPERIMENT_FILE}",
     *(f"{LEDGER_FILE}{ending}" for ending in ("", "-wal", "-shm", "-journal")),
 }
@@ -148,6 +157,8 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
         ledger = _ledger_at(folder, experiment)
         ledger.create()
         crash_point("create.ledger")
+        if isinstance(data, AppendData):
+            data.begin(folder / WORK)
         record_start(data, labels, ledger)
         crash_point("create.recorded")
         # The run exists from here on: its experiment file is written last.
@@ -183,7 +194,9 @@ def check_free(folder: Path) -> None:
             f"run {folder.name} exists already: `querist resume {folder.name}` goes on with it, or "
             "choose another id"
         )
-    foreign = sorted({path.name for path in folder.iterdir()} - _LEFT_BY_A_KILL)
+    there = {path.name for path in folder.iterdir()}
+    # Whoever makes a run locks its folder first: a `work` without the lock is somebody's own.
+    foreign = sorted(there - (_LEFT_BY_A_KILL if LOCK_FILE in there else _LEFT_BY_A_KILL - {WORK}))
     if foreign:
         raise RunExistsError(
             f"{folder} is there and is no run of Querist (it holds {foreign[0]!r}): choose another "
@@ -200,7 +213,7 @@ def check_free(folder: Path) -> None:
 
 
 def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
-    if data.test is None and not all(isinstance(m, QueueMetrology) for m in strategies.metrology):
+    if data.test is None and any(map(needs_test_set, strategies.metrology)):
         raise DataError(
             "metrology needs held-out samples: set data.split.test, or give the pool a test set"
         )
@@ -345,6 +358,5 @@ def _assemble(
         console=ConsoleLog(folder),
         lock=lock,
     )
-    queries = (query for _, query in strategies.query)
-    bind_to_run((*queries, strategies.label, *strategies.metrology), run)
+    bind_to_run((data.pool.pool, learner, *strategies.all()), run)
     return run

@@ -116,9 +116,8 @@ class Run:
         settings = self.settings(iteration)
         before, built = self._in_force or (self.experiment, self.strategies)
         strategies = rebuilt(built, before, settings)
-        known = {id(s) for s in (*(q for _, q in built.query), *built.metrology)}
-        now = (*(q for _, q in strategies.query), *strategies.metrology)
-        bind_to_run((s for s in now if id(s) not in known), self)
+        known = {id(strategy) for strategy in built.all()}
+        bind_to_run((s for s in strategies.all() if id(s) not in known), self)
         self._in_force = settings, strategies
         return strategies
 

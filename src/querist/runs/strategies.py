@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ from querist.adapters.queue_style import (
     as_metrology,
     as_query,
 )
+from querist.commands.work import WORK, work_in
 from querist.config.component import Component
 from querist.config.experiment import Experiment
 from querist.protocols import (
@@ -44,6 +45,20 @@ class Strategies:
     stop: Sequence[StopCriterion]
     schedules: Sequence[tuple[str, Schedule]]
     gate: Gate | None
+
+    def all(self) -> Iterator[Any]:
+        """Each of them."""
+        yield from (strategy for _, strategy in self.query)
+        yield from (self.label, *self.metrology, *self.stop)
+        yield from (schedule for _, schedule in self.schedules)
+        yield self.gate
+
+
+def needs_test_set(strategy: MetrologyStrategy) -> bool:
+    """Whether it measures predictions on held-out samples, and not what it finds by itself."""
+    if isinstance(strategy, QueueMetrology):
+        return False
+    return bool(getattr(strategy, "needs_test", True))
 
 
 def build_strategies(experiment: Experiment) -> Strategies:
@@ -117,9 +132,10 @@ def build_label_source(component: Component, strategy: LabelStrategy | None = No
     return LabelSource.of(strategy, component.name, options)
 
 
-def bind_to_run(strategies: Iterable[Any], run: Run) -> None:
-    """Attach those in queue style to an open run."""
+def bind_to_run(components: Iterable[Any], run: Run) -> None:
+    """Attach components to an open run: programs to its work folder, queue style to its driver."""
     view = DriverView(run)
-    for strategy in strategies:
+    for strategy in components:
+        work_in(strategy, run.reference.folder / WORK)
         if isinstance(strategy, QueueQuery | QueueLabel | QueueMetrology):
             strategy.bind(view)

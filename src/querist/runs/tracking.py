@@ -193,7 +193,7 @@ def track_model(run: Run, iteration: int, name: str) -> None:
     if not run.experiment.tracking.enabled or run.spool.has(once):
         return
     bring_model_to(run, iteration)
-    features = _example(run)
+    features = _example(run) if getattr(run.learner, "portable", True) else None
     if features is None:
         _log.info("the model is not logged: only the user's own steps know what its inputs are")
         return
