@@ -37,7 +37,8 @@ class Stability:
             mean over those that are predicted.
     """
 
-    measures = ("kappa", "classification_change", "delta_f", "overall_uncertainty")
+    measures = ("overall_uncertainty", "kappa", "classification_change", "delta_f")
+    needs_test_set = False
 
     def __init__(self, size: int = 1000, positive: int = 1) -> None:
         self.stop_set_size = whole_number("size", size, least=1)
@@ -67,10 +68,10 @@ class Stability:
             delta_f = self._delta_f(counts)
         return MetrologyRecord(
             {
+                "overall_uncertainty": _uncertainty(probabilities),
                 "kappa": kappa,
                 "classification_change": change,
                 "delta_f": delta_f,
-                "overall_uncertainty": _uncertainty(probabilities),
             }
         )
 

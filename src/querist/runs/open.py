@@ -43,10 +43,12 @@ from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.label_source import LabelSource
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
+from querist.runs.needs import check_needs
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run, Strategies
 from querist.runs.schedules import check_schedules
+from querist.runs.stop_set import STOP_SET, draw_stop_set, wanted_size
 from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 from querist.tracking.spool import TrackingSpool
 from querist.values import Phase
@@ -143,9 +145,12 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     experiment = experiment.model_copy(update={"driver": driver})
     check_components(experiment)
     strategies = build_strategies(experiment)
+    check_needs(experiment, strategies)
     check_schedules(experiment, strategies.schedules)
     data, labels = prepare_data(experiment)
     _check_test_set(data, strategies)
+    if size := wanted_size(strategies.metrology):
+        data.subsets[STOP_SET] = draw_stop_set(experiment, data, size)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     create_folder(folder)
     lock = RunLock(folder)
@@ -208,7 +213,10 @@ def check_free(folder: Path) -> None:
 
 
 def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
-    if data.test is None and not all(isinstance(m, QueueMetrology) for m in strategies.metrology):
+    if data.test is None and not all(
+        isinstance(m, QueueMetrology) or not getattr(m, "needs_test_set", True)
+        for m in strategies.metrology
+    ):
         raise DataError(
             "metrology needs held-out samples: set data.split.test, or give the pool a test set"
         )
