@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from querist.errors import ConfigurationError
 from querist.pools import TensorPool
 from querist.runs.stop_set import STOP_SET, wanted_size
 from querist.values import Phase
+from tests.shared.killed import Lab, outcome
 
 STABILITY: dict[str, Any] = {"metrology": ["f1", {"name": "stability", "options": {"size": 30}}]}
 NAMES = ("overall_uncertainty", "kappa", "classification_change", "delta_f")
@@ -136,6 +138,24 @@ def test_a_measurement_that_was_cut_off_is_done_again(
     run = drive.reopened(run)
     drive.finish(run)
     assert stability(run) == stability(whole)
+
+
+def test_a_killed_run_measures_the_same(lab: Lab, tmp_path: Path) -> None:
+    """SIGKILL before, between and after the file and its row; each resume is killed again."""
+    whole = Lab(tmp_path / "whole", lab.context)
+    for place in (whole, lab):
+        place.folder.mkdir(exist_ok=True)
+        place.write(strategies=STABILITY)
+    assert whole() == 0
+    for kill in ("file.beside:2", "metrology.measured:1", "metrology.recorded:2", "train.fitted"):
+        assert lab(kill) == -signal.SIGKILL
+    assert lab() == 0
+    assert outcome(lab.run) == outcome(whole.run)
+    kept = [sorted((place.run / STOP_SET).iterdir()) for place in (whole, lab)]
+    assert [[f.read_bytes() for f in files] for files in kept[:1]] == [
+        [f.read_bytes() for f in files] for files in kept[1:]
+    ]
+    assert [f.name for f in kept[0]] == ["step_0001.npy", "step_0002.npy"]
 
 
 def flip(path: Path) -> None:
