@@ -117,8 +117,8 @@ WRITES: dict[str, Callable[[Ledger], Any]] = {
 READS = {
     "arrival_iteration", "champion", "check_schema", "close", "commit_rows", "create",
     "done_phases", "fact", "facts", "held_by", "holder", "label_rows", "labels_committed_to",
-    "labels_spent", "labels_that_came", "made_count", "made_samples", "metrology",
-    "metrology_labels",
+    "labels_spent", "labels_spent_by_iteration", "labels_that_came", "made_count", "made_samples",
+    "metrology", "metrology_labels",
     "next_iteration", "open", "open_requests", "phase_outcome", "phase_rows", "quarantined",
     "requests", "revisions_for_review", "selected", "subset", "take_lease", "verdicts", "verify",
     "was_selected",
