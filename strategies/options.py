@@ -51,6 +51,20 @@ def finite_number(option: str, value: Any, *, least: float | None = None) -> flo
     return float(value)
 
 
+def share(option: str, value: Any) -> float:
+    """`value` as a float from 0 to 1.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    if not number or not 0 <= value <= 1:
+        raise ConfigurationError(
+            f"{option} is a number from 0 to 1, not {value!r:.80}: set it to one"
+        )
+    return float(value)
+
+
 def _fits_a_float(value: float) -> bool:
     try:
         return math.isfinite(value)

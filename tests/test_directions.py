@@ -15,24 +15,31 @@ from querist.errors import ConfigurationError
 from querist.registry import components
 
 
-@pytest.mark.parametrize("metric", ["f1", "accuracy", "precision", "recall", "r2"])
+@pytest.mark.parametrize("metric", [
+    "f1", "accuracy", "balanced_accuracy", "precision", "recall", "r2", "roc_auc", "auc_pr",
+    "mcc", "matthews", "kappa",
+])  # fmt: skip
 def test_higher_is_better(metric: str) -> None:
     assert direction_of(metric) is Direction.MAX
 
 
-@pytest.mark.parametrize("metric", ["mse", "mae", "loss", "train_loss"])
+@pytest.mark.parametrize("metric", [
+    "mse", "rmse", "mae", "log_loss", "brier", "ece", "max_error", "loss", "train_loss",
+    "validation_loss", "classification_change", "overall_uncertainty", "delta_f",
+])  # fmt: skip
 def test_lower_is_better(metric: str) -> None:
     assert direction_of(metric) is Direction.MIN
 
 
-def test_every_metrology_strategy_of_ours_has_a_direction() -> None:
+def test_every_metric_of_ours_has_a_direction() -> None:
     ours = {
-        c.name
+        c.name: c.factory.measures  # type: ignore[attr-defined]
         for c in components("metrology")
         if c.factory.__module__.startswith("querist.strategies.metrology")
     }
-    assert {"f1", "accuracy", "mse", "mae", "r2"} <= ours
-    assert ours <= HIGHER_IS_BETTER | LOWER_IS_BETTER
+    assert {"f1", "accuracy", "mse", "mae", "r2"} <= set(ours)
+    known = HIGHER_IS_BETTER | LOWER_IS_BETTER
+    assert {metric for metrics in ours.values() for metric in metrics} <= known
 
 
 def test_an_unknown_metric_needs_a_direction() -> None:

@@ -43,6 +43,23 @@ class QueryContext:
 
 
 @dataclass(frozen=True)
+class StopSet:
+    """Predictions on the stop set: samples of the training pool, the same in every iteration.
+
+    A metrology strategy that has an attribute `stop_set_size` finds as many rows here, or all
+    samples that there are; more where another strategy asked for more. The first rows are a random
+    draw, too.
+
+    Attributes:
+        probabilities: by the model that is measured, `(m, c)`.
+        before: by the model of the iteration before, `(m, c)`; None in the first iteration.
+    """
+
+    probabilities: torch.Tensor
+    before: torch.Tensor | None
+
+
+@dataclass(frozen=True)
 class MetrologyContext:
     """What a metrology strategy may look at: predictions on the held-out test set.
 
@@ -54,6 +71,8 @@ class MetrologyContext:
         probabilities: `(m, c)`; None for regression.
         labeled: how many labels the learner was trained on.
         iteration: the iteration that is measured.
+        stop_set: predictions of this model and the one before; None where no metrology strategy
+            asks for them.
     """
 
     task: Task
@@ -63,3 +82,4 @@ class MetrologyContext:
     probabilities: torch.Tensor | None
     labeled: int
     iteration: int
+    stop_set: StopSet | None = None

@@ -7,8 +7,21 @@ from enum import StrEnum
 
 from querist.errors import ConfigurationError
 
-HIGHER_IS_BETTER = frozenset({"f1", "accuracy", "precision", "recall", "r2"})
-LOWER_IS_BETTER = frozenset({"mse", "mae", "loss", "train_loss"})
+HIGHER_IS_BETTER = frozenset(
+    {
+        *("f1", "precision", "recall", "accuracy", "balanced_accuracy"),
+        *("roc_auc", "auc_pr", "average_precision", "mcc", "matthews", "kappa", "cohen_kappa"),
+        "r2",
+    }
+)
+LOWER_IS_BETTER = frozenset(
+    {
+        *("mse", "rmse", "mae", "max_error"),
+        *("log_loss", "brier", "ece", "calibration_error"),
+        *("loss", "train_loss", "validation_loss"),
+        *("classification_change", "overall_uncertainty", "delta_f"),
+    }
+)
 
 
 class Direction(StrEnum):

@@ -150,7 +150,16 @@ class MetrologyStrategy(Protocol):
     """Measures a learner."""
 
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
-        """One number per metric name. Pure: called again it returns the same."""
+        """One number per metric name. Pure: called again it returns the same.
+
+        A strategy may say more of itself by attributes:
+
+        - `measures`: the metrics that it gives. Where all strategies of an experiment say so, a
+          stop criterion that needs another one is refused before the run starts.
+        - `stop_set_size = n`: `context.stop_set` has what this model and the one before predict on
+          `n` samples that are the same in every iteration. Classification only.
+        - `needs_test_set = False`: it may be used where no samples are held back.
+        """
         ...
 
 
@@ -159,7 +168,12 @@ class StopCriterion(Protocol):
     """Says when a learner has learned enough."""
 
     def check(self, history: History) -> StopDecision:
-        """Asked after every iteration with all iterations so far, the newest last."""
+        """Asked after every iteration with all iterations so far, the newest last.
+
+        NaN never counts as met, and the reason says that it is NaN. A criterion may name the
+        metrics that it cannot do without by an attribute `needs`: that they are measured is then
+        checked before the run starts.
+        """
         ...
 
 

@@ -82,6 +82,9 @@ class IterationResult:
         metrics: metrology by metric name; empty while metrology was skipped.
         train_loss: mean loss over the last epoch; None without training.
         seconds: time per phase.
+        labels_bought: labels that were bought through the end of the iteration, the initial ones
+            apart.
+        label_cost: what they cost, in the experiment's own unit.
     """
 
     iteration: int
@@ -89,6 +92,8 @@ class IterationResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     train_loss: float | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    labels_bought: int = 0
+    label_cost: float = 0.0
 
 
 History: TypeAlias = Sequence[IterationResult]

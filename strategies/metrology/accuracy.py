@@ -12,6 +12,8 @@ from querist.values import MetrologyRecord
 class Accuracy:
     """The share of test samples that are predicted right: `accuracy` in 0 .. 1."""
 
+    measures = ("accuracy",)
+
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `accuracy`."""
         targets, predictions = class_predictions(context, "accuracy")

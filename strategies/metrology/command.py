@@ -52,7 +52,7 @@ class MetrologyCommand:
     ) -> None:
         self.command = Command(argv, options, environment, timeout_seconds, cores, gpus)
         self.metric = text("metric", metric)
-        self.needs_test = flag("predictions", predictions)
+        self.needs_test_set = flag("predictions", predictions)
         self._folder: Path | None = None
 
     def work_in(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class MetrologyCommand:
         """
         folder = known_folder(self._folder)
         told = {}
-        if self.needs_test:
+        if self.needs_test_set:
             if not len(context.targets):
                 raise StrategyError(
                     f"{self.command.name} needs at least one test sample: hold some back with "

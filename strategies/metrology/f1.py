@@ -33,6 +33,8 @@ class F1:
         ConfigurationError: an unknown average, or a positive class that has no effect.
     """
 
+    measures = ("precision", "recall", "f1")
+
     def __init__(self, average: str = "auto", positive: int | None = None) -> None:
         self.average = one_of("average", average, AVERAGES)
         if positive is not None and average in ("macro", "micro"):

@@ -34,6 +34,25 @@ def class_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Ten
     return targets.to(torch.int64), predictions.to(torch.int64)
 
 
+def class_probabilities(
+    context: MetrologyContext, metric: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets as class indices `(m,)` int64, and probabilities `(m, c)` as the learner gave them.
+
+    Raises:
+        StrategyError: as for `class_predictions`, or there are no probabilities for each class.
+    """
+    targets, _ = class_predictions(context, metric)
+    expected = (len(targets), context.classes)
+    found = context.probabilities
+    if found is None or tuple(found.shape) != expected:
+        raise StrategyError(
+            f"{metric} needs probabilities of shape {expected}, not "
+            f"{None if found is None else tuple(found.shape)}: check the learner's predict_proba"
+        )
+    return targets, found
+
+
 def number_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Targets and predictions as float64 `(m, d)`; numbers `(m,)` become one column.
 

@@ -18,15 +18,32 @@ from querist.values import MetrologyRecord
 class MeanSquaredError:
     """The mean squared error: `mse`, in squared units of the target."""
 
+    measures = ("mse",)
+
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `mse`."""
         targets, predictions = number_predictions(context, "mse")
         return MetrologyRecord({"mse": float((targets - predictions).square().mean())})
 
 
+@register("metrology", "rmse")
+class RootMeanSquaredError:
+    """The square root of the mean squared error: `rmse`, in units of the target."""
+
+    measures = ("rmse",)
+
+    def compute(self, context: MetrologyContext) -> MetrologyRecord:
+        """One value, `rmse`; of several outputs the mean of their roots."""
+        targets, predictions = number_predictions(context, "rmse")
+        roots = (targets - predictions).square().mean(0).sqrt()
+        return MetrologyRecord({"rmse": float(roots.mean())})
+
+
 @register("metrology", "mae")
 class MeanAbsoluteError:
     """The mean absolute error: `mae`, in units of the target."""
+
+    measures = ("mae",)
 
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `mae`."""
@@ -37,6 +54,8 @@ class MeanAbsoluteError:
 @register("metrology", "r2")
 class RSquared:
     """The share of the targets' variance that is explained: `r2`, at most 1."""
+
+    measures = ("r2",)
 
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `r2`; NaN for a single sample, which has no variance.

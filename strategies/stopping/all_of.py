@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from querist.registry import register
-from querist.strategies.stopping.criteria import build_criteria
+from querist.strategies.stopping.criteria import build_criteria, needs_of
 from querist.values import History, StopDecision
 
 
@@ -20,6 +20,7 @@ class AllOf:
 
     def __init__(self, criteria: Sequence[str | Mapping[str, Any]]) -> None:
         self.criteria = build_criteria("all_of", criteria)
+        self.needs = needs_of(self.criteria)
 
     def check(self, history: History) -> StopDecision:
         """Stop when all are met; the reason names all, or else those that are not."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from querist.protocols import LabelBudgeted
 from querist.registry import register
-from querist.strategies.stopping.criteria import build_criteria
+from querist.strategies.stopping.criteria import build_criteria, needs_of
 from querist.values import History, StopDecision
 
 
@@ -22,6 +22,7 @@ class AnyOf:
 
     def __init__(self, criteria: Sequence[str | Mapping[str, Any]]) -> None:
         self.criteria = build_criteria("any_of", criteria)
+        self.needs = needs_of(self.criteria)
 
     def check(self, history: History) -> StopDecision:
         """Stop when one is met; the reason names those that are, or else all."""

@@ -30,6 +30,11 @@ def build_criteria(owner: str, criteria: Sequence[str | Mapping[str, Any]]) -> l
     return [_build_one(owner, criterion) for criterion in criteria]
 
 
+def needs_of(criteria: Sequence[StopCriterion]) -> tuple[str, ...]:
+    """The metrics that any of the criteria cannot do without."""
+    return tuple(dict.fromkeys(m for c in criteria for m in getattr(c, "needs", ())))
+
+
 def _build_one(owner: str, criterion: str | Mapping[str, Any]) -> StopCriterion:
     if isinstance(criterion, str):
         criterion = {"name": criterion}

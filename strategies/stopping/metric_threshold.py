@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator as operators
 from collections.abc import Callable
 
+from querist.directions import Direction, direction_of
+from querist.errors import ConfigurationError
 from querist.registry import register
 from querist.strategies.options import finite_number, one_of, text
 from querist.strategies.stopping.metric import metric_of
@@ -25,14 +27,23 @@ class MetricThreshold:
 
     Args:
         metric: a name that metrology measures, or `train_loss`.
-        operator: `<`, `<=`, `>` or `>=`; stops when `metric operator value` holds.
+        operator: `<`, `<=`, `>` or `>=`; stops when `metric operator value` holds. Default: `>=`
+            for metrics that are better when higher, `<=` for those that are better when lower.
         value: the number that the metric is compared with.
+
+    Raises:
+        ConfigurationError: no operator is given, and the metric is not a known one.
     """
 
-    def __init__(self, metric: str, operator: str, value: float) -> None:
+    def __init__(self, metric: str, operator: str | None = None, *, value: float) -> None:
         self.metric = text("metric", metric)
-        self.operator = one_of("operator", operator, tuple(COMPARISONS))
+        self.operator = (
+            _operator_for(metric)
+            if operator is None
+            else one_of("operator", operator, tuple(COMPARISONS))
+        )
         self.value = finite_number("value", value)
+        self.needs = (metric,)
 
     def check(self, history: History) -> StopDecision:
         """Stop when the newest value holds the comparison; NaN never does.
@@ -50,3 +61,14 @@ class MetricThreshold:
         stop = holds(found, self.value)
         sign = self.operator if stop else opposite
         return StopDecision(stop, f"{self.metric} {found:.6g} {sign} {self.value:.6g} {after}")
+
+
+def _operator_for(metric: str) -> str:
+    try:
+        direction = direction_of(metric)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"operator may be left out for metrics whose direction is known, unlike {metric!r}: "
+            "set operator to one of <, <=, >, >="
+        ) from None
+    return ">=" if direction is Direction.MAX else "<="

@@ -32,18 +32,20 @@ class Plateau:
         self.patience = whole_number("patience", patience, least=1)
         self.min_delta = finite_number("min_delta", min_delta, least=0.0)
         self.direction = direction_of(metric, direction)
+        self.needs = (metric,)
 
     def check(self, history: History) -> StopDecision:
         """Stop when the last `patience` measured iterations brought no improvement.
 
-        NaN and infinity are no improvement. Iterations that were not measured do not count.
+        NaN and infinity are no improvement; while the newest value is NaN it does not stop.
+        Iterations that were not measured do not count.
 
         Raises:
             StrategyError: the newest iteration did not measure the metric.
         """
         if not history:
             return StopDecision(False, "no iteration yet")
-        metric_of(history[-1], self.metric)
+        newest = metric_of(history[-1], self.metric)
         best: float | None = None
         best_at = -1
         waited = 0
@@ -62,6 +64,9 @@ class Plateau:
             + (f" by more than {self.min_delta:g}" if self.min_delta else "")
         )
         reason = f"{stands} for {waited} of {self.patience} iterations"
+        if math.isnan(newest):
+            nan = f"{self.metric} is NaN after {history[-1].labels} labels"
+            return StopDecision(False, f"{nan}; {reason}")
         return StopDecision(waited >= self.patience, reason)
 
     def _better(self, found: float, best: float | None) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from querist.adapters.queue_style import as_label, as_metrology, as_query
-from querist.errors import LabelError, StrategyError
+from querist.errors import ConfigurationError, LabelError, StrategyError
 from querist.phases.settle import Outcome, settle_outcome, unsettled
 from querist.runs import close_run
 from querist.runs.model import bring_model_to
@@ -240,3 +240,10 @@ def test_a_label_budget_counts_what_the_data_set_brought(started: Begin) -> None
     run = started(stop=[{"name": "label_budget", "options": {"labels": 28}}])
     do(run)
     assert len(run.labeled(run.ledger.next_iteration())) == 28
+
+
+def test_a_data_set_that_appends_has_no_stop_set(started: Begin) -> None:
+    with pytest.raises(ConfigurationError, match="stop set needs samples with an index"):
+        started(
+            strategies=strategies(metrology=[QUEUE_STYLE["strategies"]["metrology"], "stability"])
+        )

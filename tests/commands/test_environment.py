@@ -14,7 +14,7 @@ from querist.commands.environment import (
     usable_gpus,
 )
 from querist.errors import ConfigurationError
-from querist.runs.host import NOT_FOR_STEPS
+from querist.runs.process_host import NOT_FOR_STEPS
 
 
 def test_credentials_are_never_inherited() -> None:

@@ -159,3 +159,9 @@ def test_tampering_is_found(how: str, own_place: Place, own_ledger: Ledger) -> N
         RunError, match=f"the {what} of iteration {iteration} in .* does not have the SHA-256"
     ):
         own_ledger.verify()
+
+
+def test_the_stop_set_is_in_the_outcome_and_no_metric(ledger: Ledger) -> None:
+    ledger.record_metrology(0, {"kappa": 1.0}, 10, 1.0, stop_set="ab12")
+    assert ledger.metrology() == {0: {"kappa": 1.0}}
+    assert ledger.phase_outcome(0, Phase.METROLOGY) == {"kappa": 1.0, "stop_set": "ab12"}

@@ -47,6 +47,17 @@ def test_a_contradiction_is_kept_for_review_and_the_first_stays(ledger: Ledger) 
     assert ledger.labels_spent() == (1, 2.0)  # it was billed
 
 
+def test_what_was_spent_through_each_iteration(ledger: Ledger) -> None:
+    assert ledger.labels_spent_by_iteration() == {}
+    for sample in range(10):
+        ledger.record_label(Label(sample, 1, cost=0.1), source=ORACLE, iteration=0)
+    ledger.record_label(Label(0, 0, cost=0.5), source=ORACLE, iteration=2)  # a revision
+    ledger.record_label(Label(20, 0, cost=0.25), source=ORACLE, iteration=2)
+    assert sum([0.1] * 10) < 1, "in floats"
+    assert ledger.labels_spent_by_iteration() == {0: (10, 1.0), 2: (11, 1.75)}
+    assert ledger.labels_spent(through=2) == (11, pytest.approx(1.75))
+
+
 def test_a_decision_is_in_use_from_the_next_training_on(ledger: Ledger) -> None:
     select(ledger, 0, [4])
     answer(ledger, 4, 1)

@@ -18,6 +18,16 @@ def test_driver_log_has_one_object_a_line(tmp_path: Path) -> None:
     assert (lines[1]["seconds"], lines[1]["loss"]) == (1.5, 0.25)
 
 
+def test_a_line_of_the_driver_log_is_json_even_of_numbers_that_json_lacks(tmp_path: Path) -> None:
+    DriverLog(tmp_path).write(0, "metrology", "end", 1.5, kappa=math.nan, mse=math.inf, f1=0.5)
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    line = json.loads((tmp_path / "driver_log.json").read_text(), parse_constant=refuse)
+    assert (line["kappa"], line["mse"], line["f1"]) == (None, None, 0.5)
+
+
 def test_metrology_files(tmp_path: Path) -> None:
     f1 = {"precision": 0.5, "recall": 1.0, "f1": 2 / 3}
     write_metrology(tmp_path, {1: (60, {**f1, "accuracy": math.nan}), 0: (50, f1)})

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from querist.errors import ConfigurationError, UnknownNameError
-from querist.strategies.options import finite_number, flag, mapping, one_of, text, whole_number
+from querist.strategies.options import (
+    finite_number,
+    flag,
+    mapping,
+    one_of,
+    share,
+    text,
+    whole_number,
+)
 
 
 def test_good_values_pass() -> None:
@@ -35,6 +43,13 @@ def test_finite_numbers(value: Any) -> None:
 def test_a_finite_number_may_have_a_bound() -> None:
     with pytest.raises(ConfigurationError, match=r"x is a finite number of at least 0.5, not 0.25"):
         finite_number("x", 0.25, least=0.5)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, math.inf, "1", None, True, 10**400])
+def test_shares(value: Any) -> None:
+    assert (share("s", 0), share("s", 0.5), share("s", 1)) == (0.0, 0.5, 1.0)
+    with pytest.raises(ConfigurationError, match=r"^s is a number from 0 to 1, not "):
+        share("s", value)
 
 
 def test_choices_suggest_the_nearest() -> None:

@@ -42,7 +42,7 @@ def test_good_ones_pass() -> None:
     check_label_strategy(Oracle)
     check_metrology_strategy(Accuracy, tasks=[Task.CLASSIFICATION])
     check_stop_criterion(lambda: MaxIterations(3))
-    check_stop_criterion(lambda: MetricThreshold("f1", ">", 0.5), metric="f1")
+    check_stop_criterion(lambda: MetricThreshold("f1", ">", value=0.5), metric="f1")
     check_gate(lambda: MetricImprovement("f1"))
     check_schedule(lambda: Static({"a": {"b": 1}}))
 
@@ -172,6 +172,31 @@ def test_a_criterion_that_keeps_something_fails() -> None:
 def test_a_criterion_that_ignores_an_absent_metric_fails() -> None:
     with pytest.raises(AssertionError, match="without the metric must be refused: nothing was"):
         check_stop_criterion(lambda: MaxIterations(3), metric="f1")
+
+
+def test_a_criterion_that_takes_nan_for_good_or_is_silent_about_it_fails() -> None:
+    def reached(history: Any) -> StopDecision:
+        if history and "f1" not in history[-1].metrics:
+            raise StrategyError("there is no f1")
+        return StopDecision(bool(history) and not history[-1].metrics["f1"] < 0.95, "reached")
+
+    def silent(history: Any) -> StopDecision:
+        decision = reached(history)
+        return StopDecision(decision.stop and history[-1].metrics["f1"] >= 0.95, "reached")
+
+    for check, message in ((reached, "it stopped on NaN"), (silent, "the reason must say NaN")):
+        with pytest.raises(AssertionError, match=message):
+            check_stop_criterion(one_method("check", check), metric="f1")
+
+
+def test_a_criterion_that_needs_something_else_fails() -> None:
+    class Needy(MetricThreshold):
+        def __init__(self) -> None:
+            super().__init__("f1", value=0.9)
+            self.needs = ("accuracy",)
+
+    with pytest.raises(AssertionError, match="needs must name f1"):
+        check_stop_criterion(Needy, metric="f1")
 
 
 def verdict(champion: Any, challenger: Any, promote: bool) -> Verdict:

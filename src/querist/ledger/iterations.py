@@ -208,11 +208,24 @@ class Iterations:
     # Metrology and verdicts --------------------------------------------------------------------
 
     def record_metrology(
-        self, iteration: int, values: Mapping[str, float], labels: int, started: float
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        labels: int,
+        started: float,
+        *,
+        stop_set: str | None = None,
     ) -> None:
         """What was measured, and that the metrology phase is done, in one transaction.
 
         A power cut may take it: the same is then measured again.
+
+        Args:
+            iteration: which one.
+            values: by metric.
+            labels: that its model was trained on.
+            started: when the phase began.
+            stop_set: SHA-256 of its predictions on the stop set; None without one.
         """
         rows = [
             {
@@ -226,7 +239,8 @@ class Iterations:
         ]
         with self.db.writing(durable=False) as c:
             self.db.add_new(c, t.metrology, rows)
-            self._record_phase(c, iteration, Phase.METROLOGY, started, dict(values))
+            kept = {} if stop_set is None else {"stop_set": stop_set}
+            self._record_phase(c, iteration, Phase.METROLOGY, started, {**values, **kept})
 
     def metrology(self) -> dict[int, dict[str, float]]:
         """Metric values by iteration, in the order they were measured in."""

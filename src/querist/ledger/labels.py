@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
+from querist.directions import as_written
 from querist.faults import crash_point
 from querist.ledger import tables as t
 from querist.ledger.database import storable
@@ -251,6 +253,26 @@ class Labels(Requests):
         )
         number, cost = self.db.rows(query)[0]
         return int(number), float(cost)
+
+    def labels_spent_by_iteration(self) -> dict[int, tuple[int, float]]:
+        """`labels_spent` through each iteration in which labels came, in order.
+
+        Costs are added up as they are written: ten times 0.1 is 1.
+        """
+        first = func.sum(case((t.labels.c.revision == 0, 1), else_=0))
+        query = (
+            select(t.labels.c.iteration, t.labels.c.cost, func.count(), first)
+            .where(t.labels.c.run == self.db.run, t.labels.c.source != INITIAL)
+            .group_by(t.labels.c.iteration, t.labels.c.cost)
+            .order_by(t.labels.c.iteration, t.labels.c.cost)
+        )
+        bought, spent = 0, Decimal(0)
+        through: dict[int, tuple[int, float]] = {}
+        for iteration, cost, rows, new in self.db.rows(query):
+            bought += int(new)
+            spent += as_written(cost) * rows
+            through[iteration] = bought, float(spent)
+        return through
 
     def revisions_for_review(self) -> list[Revision]:
         """Labels that contradict the one in use, and that nobody has decided on."""

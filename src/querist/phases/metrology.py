@@ -8,13 +8,20 @@ from collections.abc import Mapping
 
 import torch
 
-from querist.context import MetrologyContext
+from querist.context import MetrologyContext, StopSet
 from querist.errors import StrategyError
 from querist.faults import crash_point
 from querist.runs.model import bring_model_to
 from querist.runs.records import write_metrology
 from querist.runs.run import Run
-from querist.runs.strategies import needs_test_set
+from querist.runs.stop_set import (
+    keep_predictions,
+    predict_on_stop_set,
+    predictions_before,
+    prune_predictions,
+    wanted_size,
+)
+from querist.runs.strategies import uses_test_set
 from querist.values import Phase, Task
 
 MAX_NAME = 200
@@ -29,11 +36,15 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     labels = len(run.labeled(iteration))
     run.log.write(iteration, Phase.METROLOGY, "start")
     run.tell(iteration, Phase.METROLOGY, labels=labels)
+    stop_set = _stop_set(run, iteration)
     bring_model_to(run, iteration)
-    values = measure(run, iteration)
+    values = measure(run, iteration, stop_set)
     crash_point("metrology.measured")
-    run.ledger.record_metrology(iteration, values, labels, started)
+    kept = None if stop_set is None else keep_predictions(run, iteration, stop_set.probabilities)
+    run.ledger.record_metrology(iteration, values, labels, started, stop_set=kept)
     crash_point("metrology.recorded")
+    if kept is not None:
+        prune_predictions(run, iteration)
     export_metrology(run, durable=False)
     seconds = time.time() - started
     run.log.write(iteration, Phase.METROLOGY, "end", seconds, **values)
@@ -41,9 +52,18 @@ def metrology(run: Run, iteration: int) -> Mapping[str, float]:
     return values
 
 
-def measure(run: Run, iteration: int) -> dict[str, float]:
+def _stop_set(run: Run, iteration: int) -> StopSet | None:
+    """What this model and the one before predict on the stop set, if a strategy asks for it."""
+    if not wanted_size(run.strategies.metrology):
+        return None
+    before = predictions_before(run, iteration)
+    bring_model_to(run, iteration)
+    return StopSet(predict_on_stop_set(run), before)
+
+
+def measure(run: Run, iteration: int, stop_set: StopSet | None = None) -> dict[str, float]:
     """What the metrology strategies say of the learner as it is now."""
-    context = metrology_context(run, iteration)
+    context = metrology_context(run, iteration, stop_set)
     values: dict[str, float] = {}
     for strategy in run.in_force(iteration).metrology:
         record = strategy.compute(context)
@@ -60,7 +80,9 @@ def measure(run: Run, iteration: int) -> dict[str, float]:
     return values
 
 
-def metrology_context(run: Run, iteration: int) -> MetrologyContext:
+def metrology_context(
+    run: Run, iteration: int, stop_set: StopSet | None = None
+) -> MetrologyContext:
     """The learner's predictions on the test set beside the truth.
 
     Both are empty where there is no test set, or nobody who needs one: queue-style strategies and
@@ -69,7 +91,7 @@ def metrology_context(run: Run, iteration: int) -> MetrologyContext:
     test = run.data.test
     nothing = torch.empty(0)
     targets, predictions, probabilities = nothing, nothing, None
-    if test is not None and any(map(needs_test_set, run.strategies.metrology)):
+    if test is not None and any(map(uses_test_set, run.strategies.metrology)):
         targets = test.targets
         if run.data.task is Task.CLASSIFICATION:
             probabilities = run.learner.predict_proba(test.features())
@@ -84,6 +106,7 @@ def metrology_context(run: Run, iteration: int) -> MetrologyContext:
         probabilities=probabilities,
         labeled=len(run.labeled(iteration)),
         iteration=iteration,
+        stop_set=stop_set,
     )
 
 

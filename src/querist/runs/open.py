@@ -35,16 +35,18 @@ from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
+from querist.runs.needs import check_needs
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
 from querist.runs.schedules import check_schedules
+from querist.runs.stop_set import STOP_SET, draw_stop_set, wanted_size
 from querist.runs.strategies import (
     Strategies,
     bind_to_run,
     build_label_source,
     build_strategies,
-    needs_test_set,
+    uses_test_set,
 )
 from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 from querist.tracking.spool import TrackingSpool
@@ -145,8 +147,11 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     experiment = experiment.model_copy(update={"driver": driver})
     check_components(experiment)
     strategies = build_strategies(experiment)
+    check_needs(experiment, strategies)
     data, labels = prepare_data(experiment)
     _check_test_set(data, strategies)
+    if size := wanted_size(strategies.metrology):
+        data.subsets[STOP_SET] = draw_stop_set(experiment, data, size)
     build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     create_folder(folder)
     lock = RunLock(folder)
@@ -213,7 +218,7 @@ def check_free(folder: Path) -> None:
 
 
 def _check_test_set(data: RunData | AppendData, strategies: Strategies) -> None:
-    if data.test is None and any(map(needs_test_set, strategies.metrology)):
+    if data.test is None and any(map(uses_test_set, strategies.metrology)):
         raise DataError(
             "metrology needs held-out samples: set data.split.test, or give the pool a test set"
         )

@@ -35,7 +35,7 @@ class DriverLog:
             "phase": phase,
             "event": event,
             "seconds": seconds,
-            **more,
+            **{key: None if _is_no_number(value) else value for key, value in more.items()},
         }
         disk = store()
         with storage_errors(self._path), disk.open(self._path, "ab") as file:
@@ -83,6 +83,11 @@ def read_metrology(folder: Path) -> list[dict[str, Any]]:
         return []
     records: list[dict[str, Any]] = json.loads(path.read_bytes())
     return records
+
+
+def _is_no_number(value: Any) -> bool:
+    """Whether JSON has no word for a float."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -170,16 +170,23 @@ class Run:
                 losses[iteration] = outcome["train_loss"]
         for row in self.ledger.commit_rows():
             labels[row.iteration] = row.labels
-        return [
-            IterationResult(
-                iteration=i,
-                labels=labels[i],
-                metrics=metrics.get(i, {}),
-                train_loss=losses.get(i),
-                seconds=seconds.get(i, {}),
+        spent = self.ledger.labels_spent_by_iteration()
+        bought, cost = 0, 0.0
+        results = []
+        for i in sorted(labels):
+            bought, cost = spent.get(i, (bought, cost))
+            results.append(
+                IterationResult(
+                    iteration=i,
+                    labels=labels[i],
+                    metrics=metrics.get(i, {}),
+                    train_loss=losses.get(i),
+                    seconds=seconds.get(i, {}),
+                    labels_bought=bought,
+                    label_cost=cost,
+                )
             )
-            for i in sorted(labels)
-        ]
+        return results
 
     def test_digest(self) -> str:
         """SHA-256 of the test set."""

@@ -54,11 +54,11 @@ class Strategies:
         yield self.gate
 
 
-def needs_test_set(strategy: MetrologyStrategy) -> bool:
+def uses_test_set(strategy: MetrologyStrategy) -> bool:
     """Whether it measures predictions on held-out samples, and not what it finds by itself."""
     if isinstance(strategy, QueueMetrology):
         return False
-    return bool(getattr(strategy, "needs_test", True))
+    return bool(getattr(strategy, "needs_test_set", True))
 
 
 def build_strategies(experiment: Experiment) -> Strategies:

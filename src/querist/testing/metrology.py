@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
 
-from querist.context import MetrologyContext
+from querist.context import MetrologyContext, StopSet
 from querist.protocols import MetrologyStrategy
 from querist.testing.suite import global_randomness_untouched, refusal, run_suite
 from querist.values import MetrologyRecord, Task
@@ -33,7 +34,7 @@ class MetrologyStrategyContract:
         raise NotImplementedError("define make(): it returns a fresh instance of the strategy")
 
     def context(self, task: Task, size: int = 30) -> MetrologyContext:
-        """Predictions that are partly right on `size` test samples."""
+        """Predictions that are partly right on `size` test samples, and on as many to stop by."""
         generator = torch.Generator().manual_seed(11)
         if task is Task.REGRESSION:
             targets = torch.randn(size, generator=generator)
@@ -43,7 +44,10 @@ class MetrologyStrategyContract:
         logits = torch.randn(size, self.classes, generator=generator)
         probabilities = (logits + 1.5 * torch.eye(self.classes)[targets]).softmax(1)
         predictions = probabilities.argmax(1)
-        return MetrologyContext(task, self.classes, targets, predictions, probabilities, 8, 1)
+        stop_set = StopSet(probabilities, 0.5 * probabilities + 0.5 * logits.softmax(1))
+        return MetrologyContext(
+            task, self.classes, targets, predictions, probabilities, 8, 1, stop_set
+        )
 
     def _compute(self, context: MetrologyContext) -> Mapping[str, float]:
         with warnings.catch_warnings():
@@ -73,6 +77,7 @@ class MetrologyStrategyContract:
                 before, after = getattr(untouched, name), getattr(context, name)
                 same = after is None if before is None else torch.equal(before, after)
                 assert same, f"compute changed context.{name}"
+            assert _same(untouched.stop_set, context.stop_set), "compute changed context.stop_set"
 
     def test_names_are_always_the_same(self) -> None:
         """A metric does not come and go with the data."""
@@ -80,23 +85,40 @@ class MetrologyStrategyContract:
             names = list(self._compute(self.context(task)))
             of_one = list(self._compute(self.context(task, size=1)))
             assert of_one == names, f"{names} of many samples, {of_one} of a single one"
+            measures = getattr(self.make(), "measures", None)
+            if measures is not None:
+                assert sorted(measures) == sorted(names), f"it says {measures}, it gave {names}"
 
     def test_survives_one_class(self) -> None:
         """Targets and predictions that are all alike are measured without a warning."""
         for task in self.tasks:
             context = self.context(task)
-            alike = MetrologyContext(
-                task,
-                context.classes,
-                torch.zeros_like(context.targets),
-                torch.zeros_like(context.predictions),
-                None
-                if context.probabilities is None
-                else torch.eye(self.classes)[torch.zeros(30, dtype=torch.int64)],
-                8,
-                1,
+            alike = replace(
+                context,
+                targets=torch.zeros_like(context.targets),
+                predictions=torch.zeros_like(context.predictions),
             )
+            if task is Task.CLASSIFICATION:
+                sure = torch.eye(self.classes)[torch.zeros(30, dtype=torch.int64)]
+                alike = replace(alike, probabilities=sure, stop_set=StopSet(sure, sure.clone()))
             self._compute(alike)
+
+    def test_survives_the_first_iteration(self) -> None:
+        """No model before this one is no reason to fail."""
+        for task in self.tasks:
+            context = self.context(task)
+            if context.stop_set is not None:
+                first = replace(context.stop_set, before=None)
+                self._compute(replace(context, iteration=0, stop_set=first))
+
+    def test_survives_probabilities_that_are_not_numbers(self) -> None:
+        """A diverged model is measured, with NaN, and not crashed on."""
+        for task in self.tasks:
+            context = self.context(task)
+            if context.probabilities is not None:
+                broken = context.probabilities * math.nan
+                stop_set = StopSet(broken, context.probabilities)
+                self._compute(replace(context, probabilities=broken, stop_set=stop_set))
 
     def test_refuses_an_empty_test_set(self) -> None:
         """Nothing to measure on is an error, not a number."""
@@ -112,6 +134,14 @@ class MetrologyStrategyContract:
                 why = f"{task} must be refused"
                 error = refusal(partial(self.make().compute, wrong), why)
                 assert str(task) in str(error), f"the refusal must say {task}: {error}"
+
+
+def _same(one: StopSet | None, other: StopSet | None) -> bool:
+    if one is None or other is None or one.before is None or other.before is None:
+        return one is other
+    return torch.equal(one.probabilities, other.probabilities) and torch.equal(
+        one.before, other.before
+    )
 
 
 def check_metrology_strategy(

@@ -27,7 +27,8 @@ class StopCriterionContract:
     """What every stop criterion keeps. Subclass it and define `make`.
 
     Attributes:
-        metric: the metric that it cannot do without; None where it needs none.
+        metric: the metric that it cannot do without; None where it needs none. In the first 12
+            iterations nothing else may stop what `make` gives.
     """
 
     metric: str | None = None
@@ -44,7 +45,17 @@ class StopCriterionContract:
             metrics = {name: 1 - share if name in ("mse", "mae") else share for name in METRICS}
             if self.metric is not None and self.metric != "train_loss":
                 metrics.setdefault(self.metric, share)
-            results.append(IterationResult(iteration, 10 * (iteration + 1), metrics, 1 - share))
+            results.append(
+                IterationResult(
+                    iteration,
+                    labels=10 * (iteration + 1),
+                    metrics=metrics,
+                    train_loss=1 - share,
+                    seconds={"train": share},
+                    labels_bought=10 * iteration,
+                    label_cost=share * iteration,
+                )
+            )
         return results
 
     def _check(self, history: History) -> StopDecision:
@@ -77,6 +88,16 @@ class StopCriterionContract:
             self._check(self.history(1, value))
             self._check(self.history(5, value))
 
+    def test_says_what_it_needs(self) -> None:
+        """Where it has `needs`, these are the metrics that it cannot do without."""
+        needs = getattr(self.make(), "needs", None)
+        if needs is None:
+            return
+        assert not isinstance(needs, str), f"needs is a tuple of names, not {needs!r}"
+        assert all(isinstance(name, str) for name in needs), f"needs names metrics, not {needs!r}"
+        if self.metric is not None:
+            assert self.metric in needs, f"needs must name {self.metric}: {needs!r}"
+
     def test_accepts_any_sequence(self) -> None:
         """A tuple is as good as a list."""
         history = self.history(4)
@@ -91,6 +112,15 @@ class StopCriterionContract:
         why = "a history without the metric must be refused"
         error = refusal(lambda: self.make().check(bare), why)
         assert self.metric in str(error), f"the refusal must name {self.metric}: {error}"
+
+    def test_nan_is_never_met(self) -> None:
+        """A metric that is NaN stops nothing, and the reason says that it is NaN."""
+        if self.metric is None:
+            return
+        for length in (1, 5, 12):
+            decision = self._check(self.history(length, math.nan))
+            assert not decision.stop, f"it stopped on NaN: {decision.reason}"
+            assert "NaN" in decision.reason, f"the reason must say NaN: {decision.reason!r}"
 
 
 def check_stop_criterion(

@@ -45,7 +45,7 @@ def test_a_number_or_a_mapping() -> None:
     assert command("print(0.5)").compute(BARE).values == {"mse": 0.5}
     assert command("print(0.5)", metric="error").compute(BARE).values == {"error": 0.5}
     assert command('print(\'{"a": 1, "b": 2}\')').compute(BARE).values == {"a": 1.0, "b": 2.0}
-    assert not command("print(0.5)").needs_test
+    assert not command("print(0.5)").needs_test_set
 
 
 def test_what_is_no_number_is_refused() -> None:

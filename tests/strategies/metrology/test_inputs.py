@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,11 @@ import torch
 
 from querist.context import MetrologyContext
 from querist.errors import StrategyError
-from querist.strategies.metrology.inputs import class_predictions, number_predictions
+from querist.strategies.metrology.inputs import (
+    class_predictions,
+    class_probabilities,
+    number_predictions,
+)
 from querist.values import Task
 
 
@@ -67,3 +72,19 @@ def test_what_is_no_class_is_refused(targets: list[Any], predictions: list[Any],
     message = f"f1 needs {what} that are class indices \\(m,\\) from 0 to 2, not "
     with pytest.raises(StrategyError, match=message):
         class_predictions(wrong, "f1")
+
+
+def test_probabilities_are_as_the_learner_gave_them() -> None:
+    whole = torch.tensor([0, 2])
+    asked = replace(context(Task.CLASSIFICATION, whole, whole), probabilities=torch.ones(2, 3) / 3)
+    targets, probabilities = class_probabilities(asked, "brier")
+    assert targets.dtype == torch.int64
+    assert probabilities is asked.probabilities
+
+
+@pytest.mark.parametrize("probabilities", [None, torch.ones(2, 2), torch.ones(3, 3)])
+def test_probabilities_of_another_shape_are_refused(probabilities: Any) -> None:
+    whole = torch.tensor([0, 2])
+    asked = replace(context(Task.CLASSIFICATION, whole, whole), probabilities=probabilities)
+    with pytest.raises(StrategyError, match=r"brier needs probabilities of shape \(2, 3\), not"):
+        class_probabilities(asked, "brier")

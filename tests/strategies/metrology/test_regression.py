@@ -8,19 +8,30 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from sklearn.metrics import (
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+    root_mean_squared_error,
+)
 
 from querist.context import MetrologyContext
 from querist.registry import build
 from querist.strategies.metrology.regression import (
     MeanAbsoluteError,
     MeanSquaredError,
+    RootMeanSquaredError,
     RSquared,
 )
 from querist.testing import MetrologyStrategyContract
 from querist.values import Task
 
-REFERENCES = {"mse": mean_squared_error, "mae": mean_absolute_error, "r2": r2_score}
+REFERENCES = {
+    "mse": mean_squared_error,
+    "rmse": root_mean_squared_error,
+    "mae": mean_absolute_error,
+    "r2": r2_score,
+}
 
 
 class TestContractOfMse(MetrologyStrategyContract):
@@ -28,6 +39,13 @@ class TestContractOfMse(MetrologyStrategyContract):
 
     def make(self) -> MeanSquaredError:
         return MeanSquaredError()
+
+
+class TestContractOfRmse(MetrologyStrategyContract):
+    tasks = (Task.REGRESSION,)
+
+    def make(self) -> RootMeanSquaredError:
+        return RootMeanSquaredError()
 
 
 class TestContractOfMae(MetrologyStrategyContract):

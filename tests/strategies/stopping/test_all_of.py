@@ -40,3 +40,9 @@ def test_nests() -> None:
     nested = build("stop", "all_of", {"criteria": [inner]})
     for history in (history_of([0.5]), history_of([0.95] * 3)):
         assert nested.check(history) == AllOf(CRITERIA).check(history)
+
+
+def test_needs_what_each_of_them_needs() -> None:
+    assert AllOf([{"name": "delta_f"}, "overall_uncertainty", "delta_f"]).needs == (
+        "delta_f", "overall_uncertainty",
+    )  # fmt: skip

@@ -15,7 +15,8 @@ class TestContract(StopCriterionContract):
     metric = "f1"
 
     def make(self) -> AnyOf:
-        return AnyOf(CRITERIA)
+        many = {"name": "max_iterations", "options": {"n": 30}}
+        return AnyOf([many, *CRITERIA[1:]])
 
 
 def test_stops_when_one_is_met() -> None:
@@ -40,3 +41,11 @@ def test_nests() -> None:
     nested = build("stop", "any_of", {"criteria": [inner]})
     for history in (history_of([0.5]), history_of([0.95] * 3)):
         assert nested.check(history) == AnyOf(CRITERIA).check(history)
+
+
+def test_needs_what_any_of_them_needs() -> None:
+    nested = [
+        {"name": "stabilizing_predictions"},
+        {"name": "any_of", "options": {"criteria": CRITERIA}},
+    ]
+    assert AnyOf(nested).needs == ("kappa", "f1")

@@ -65,9 +65,14 @@ def test_lower_is_better_for_losses() -> None:
 
 
 def test_nan_is_no_improvement() -> None:
-    assert stops_at([0.5, math.nan, math.nan, 0.9], patience=2) == 3
+    assert stops_at([0.5, math.nan, 0.4], patience=2) == 3
     assert stops_at([math.nan, 0.5, 0.6], patience=2) is None
     assert stops_at([math.nan, math.inf], patience=2) == 2
+
+
+def test_nan_itself_stops_nothing() -> None:
+    assert stops_at([0.5, math.nan, math.nan, 0.9], patience=2) is None
+    assert stops_at([math.nan] * 5, patience=1) is None
 
 
 def test_iterations_without_the_metric_do_not_count() -> None:
@@ -91,7 +96,7 @@ def test_the_reason_has_the_numbers() -> None:
         "f1 0.8 of iteration 1 not bettered by more than 0.01 for 1 of 1 iterations"
     )
     assert Plateau("f1", patience=1).check(history_of([math.nan])).reason == (
-        "f1 has never been finite for 1 of 1 iterations"
+        "f1 is NaN after 10 labels; f1 has never been finite for 1 of 1 iterations"
     )
 
 
