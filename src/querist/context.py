@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,8 @@ class QueryContext:
         device: where predictions are computed.
         chunk_size: samples per prediction, so that memory stays bounded.
         iteration: the iteration that asks.
+        committee: models of the other learners of the same parallel run, which vote beside
+            `learner`; empty where no strategy has `wants_committee`, or none of them is trained.
     """
 
     learner: Predictor
@@ -35,6 +37,7 @@ class QueryContext:
     device: torch.device
     chunk_size: int
     iteration: int
+    committee: Sequence[Predictor] = ()
 
     def chunks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Unlabeled indices `(m,)` and their features `(m, ...)`, chunk by chunk."""

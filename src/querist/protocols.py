@@ -114,6 +114,9 @@ class QueryStrategy(Protocol):
 
         Fewer are returned when fewer are there. Called again with equal arguments it returns the
         same: after a crash the call may be repeated.
+
+        A strategy with an attribute `wants_committee = True` finds the models of the other learners
+        of its parallel run in `context.committee`; a run that has no parent is then refused.
         """
         ...
 

@@ -1,14 +1,19 @@
 """Query strategies: which samples the learner would learn most from."""
 
 from querist.strategies.query.command import QueryCommand
+from querist.strategies.query.committee_variance import CommitteeVariance
+from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
+from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "CommitteeVariance",
+    "ConsensusKL",
     "DistanceToBoundary",
     "Entropy",
     "LeastConfidence",
@@ -16,4 +21,5 @@ __all__ = [
     "QueryCallable",
     "QueryCommand",
     "Random",
+    "VoteEntropy",
 ]

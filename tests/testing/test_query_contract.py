@@ -14,7 +14,7 @@ from querist.strategies.query.margin import Margin, margin_scores
 from querist.strategies.query.random import Random
 from querist.strategies.query.scoring import select_by_probability
 from querist.testing import QueryStrategyContract, check_query_strategy
-from querist.values import Selection
+from querist.values import Selection, Task
 
 Sample = Callable[[QueryContext, int], Selection]
 
@@ -158,7 +158,7 @@ def test_a_crash_shows() -> None:
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        (swallows_nan, "probabilities with nan must be refused: nothing was raised"),
+        (swallows_nan, "predictions with nan must be refused: nothing was raised"),
         (first, "must be refused: nothing was raised"),
     ],
 )
@@ -177,7 +177,7 @@ def test_another_error_than_ours_is_no_refusal() -> None:
     suite = QueryStrategyContract()
     suite.make = strategy(raises)  # type: ignore[method-assign]
     with pytest.raises(AssertionError, match=r"raised KeyError\('oops'\), not an error of querist"):
-        suite.test_refuses_probabilities_that_are_not_finite()
+        suite.test_refuses_predictions_that_are_not_finite()
 
 
 def test_good_strategies_pass() -> None:
@@ -191,3 +191,41 @@ def test_good_strategies_pass() -> None:
 def test_a_suite_without_make_says_so() -> None:
     with pytest.raises(NotImplementedError, match=r"define make\(\)"):
         QueryStrategyContract().test_survives_ties()
+
+
+def forgets_the_alone(context: QueryContext, n: int) -> Selection:
+    if not context.committee:
+        raise ValueError("nobody votes")
+    return select_by_probability(context, n, margin_scores)
+
+
+def spoils_a_member(context: QueryContext, n: int) -> Selection:
+    for member in context.committee:
+        if hasattr(member, "weights"):
+            member.weights.add_(1)
+    return select_by_probability(context, n, margin_scores)
+
+
+@pytest.mark.parametrize(
+    ("sample", "error", "message"),
+    [
+        (forgets_the_alone, ValueError, "nobody votes"),
+        (spoils_a_member, AssertionError, "sample changed model 1 of the committee"),
+    ],
+)
+def test_a_strategy_that_wants_a_committee_is_tried_with_and_without(
+    sample: Sample, error: type[Exception], message: str
+) -> None:
+    class Voting:
+        wants_committee = True
+
+        def sample(self, context: QueryContext, n: int) -> Selection:
+            return sample(context, n)
+
+    with pytest.raises(error, match=message):
+        check_query_strategy(Voting)
+
+
+def test_a_strategy_for_regression_is_tried_with_numbers() -> None:
+    with pytest.raises(AssertionError, match="a classification learner must be refused"):
+        check_query_strategy(Random, task=Task.REGRESSION, uses_predictions=True)

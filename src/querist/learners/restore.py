@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from querist.config.experiment import Experiment
 from querist.config.load import load_experiment
 from querist.learners.build import build_learner
 from querist.protocols import Learner
@@ -20,7 +23,17 @@ def restore_learner(experiment_file: Path, checkpoint_folder: Path) -> Learner:
         ConfigurationError: the model's package cannot be imported, or is not allowed.
     """
     experiment = load_experiment(experiment_file, ["training.device=cpu"])
-    files, manifest = read_checkpoint(checkpoint_folder)
+    return learner_from(experiment, *read_checkpoint(checkpoint_folder))
+
+
+def learner_from(
+    experiment: Experiment, files: Mapping[str, bytes], manifest: Mapping[str, Any]
+) -> Learner:
+    """The learner that a checkpoint's files are the state of.
+
+    Raises:
+        ConfigurationError: the model's package cannot be imported, or is not allowed.
+    """
     sample = None
     if "features" in manifest:
         dtype = getattr(torch, manifest["features_dtype"])

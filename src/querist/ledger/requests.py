@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import torch
 from sqlalchemy import Connection, Select, func, select
@@ -93,6 +94,7 @@ class Requests(Iterations):
         made: Mapping[int, bytes],
         started: float,
         budget: int | None = None,
+        committee: Mapping[str, int] | None = None,
     ) -> None:
         """The selection, its requests, and that the query phase is done, in one transaction.
 
@@ -105,6 +107,8 @@ class Requests(Iterations):
             made: content of samples that are new.
             started: when the phase started.
             budget: initial labels plus requests may not be more; None = as many as there are.
+            committee: which other learners voted, each with the iteration whose model did; None
+                where no strategy asks for votes.
 
         Raises:
             BudgetError: they would be; nothing is recorded.
@@ -118,6 +122,9 @@ class Requests(Iterations):
             for row, key in zip(selected, keys or [], strict=keys is not None)
         ]
         of_it = {"iteration": iteration}
+        outcome: dict[str, Any] = {"selected": len(chosen)}
+        if committee is not None:
+            outcome["committee"] = dict(committee)
         with self.db.writing() as c:
             if self._phase_is_done(c, iteration, Phase.QUERY):
                 return
@@ -127,7 +134,7 @@ class Requests(Iterations):
             self.db.add_new(c, t.samples, contents)
             self.db.add(c, t.selections, [of_it | row for row in selected])
             self.db.add(c, t.requests, [of_it | row for row in requested])
-            self._record_phase(c, iteration, Phase.QUERY, started, {"selected": len(chosen)})
+            self._record_phase(c, iteration, Phase.QUERY, started, outcome)
             crash_point("query.transaction")
 
     def _check_budget(self, c: Connection, more: int, budget: int) -> None:

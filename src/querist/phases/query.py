@@ -16,6 +16,7 @@ from querist.pools.combined import CombinedPool
 from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
 from querist.runs.append_data import ItemPool
+from querist.runs.committee import Committee, committee_of, wants_committee
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.storage.atomic import sha256
@@ -36,7 +37,10 @@ def query(run: Run, iteration: int) -> int:
     run.log.write(iteration, Phase.QUERY, "start")
     run.tell(iteration, Phase.QUERY, labels=labels)
     bring_model_to(run, iteration)
-    chosen, made = choose(run, iteration)
+    committee = None
+    if wants_committee(run.in_force(iteration).query):
+        committee = committee_of(run, iteration)
+    chosen, made = choose(run, iteration, committee)
     keys = [request_key(run, iteration, sample, made.get(sample)) for sample, _, _ in chosen]
     crash_point("query.chosen")
     run.ledger.record_selection(
@@ -46,6 +50,7 @@ def query(run: Run, iteration: int) -> int:
         made={sample: run.data.encode(content) for sample, content in made.items()},
         started=started,
         budget=label_budget(run, iteration),
+        committee=None if committee is None else committee.iterations,
     )
     crash_point("query.recorded")
     _hand_over(run)
@@ -81,7 +86,9 @@ def request_key(run: Run, iteration: int, sample: int, made: Any = None) -> str:
     return digest_of([run.data.fingerprint, run.truth_digest(), *named, what])
 
 
-def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
+def choose(
+    run: Run, iteration: int, committee: Committee | None = None
+) -> tuple[list[tuple[int, float, str]], dict[int, Any]]:
     """What the query strategies want, in order, sharing the iteration's budget without repeats.
 
     Returns the chosen (sample, score, strategy), and the content of samples that are new.
@@ -110,6 +117,7 @@ def choose(run: Run, iteration: int) -> tuple[list[tuple[int, float, str]], dict
             device=run.device,
             chunk_size=settings.strategies.chunk_size,
             iteration=iteration,
+            committee=() if committee is None else committee.members,
         )
         selection = strategy.sample(context, n)
         check_selection(name, selection, unlabeled, n)

@@ -70,9 +70,7 @@ class Checkpoints:
 
     def iterations(self) -> list[int]:
         """The iterations that have a checkpoint, ascending."""
-        with storage_errors(self._folder):
-            found = [_STEP.fullmatch(path.name) for path in self._folder.iterdir()]
-        return sorted(int(match[1]) for match in found if match)
+        return list(checkpoints_in(self._folder))
 
     def prune(self, *, newest: int, interval: int, keep: frozenset[int]) -> None:
         """Remove the checkpoints that nobody asked to keep.
@@ -98,6 +96,13 @@ class Checkpoints:
         for iteration in self.iterations():
             if iteration not in recorded:
                 remove(self.path(iteration))
+
+
+def checkpoints_in(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by iteration, ascending. It only looks."""
+    with storage_errors(folder):
+        found = [(_STEP.fullmatch(path.name), path) for path in folder.iterdir()]
+    return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
 def read_checkpoint(

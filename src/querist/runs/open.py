@@ -33,6 +33,7 @@ from querist.queues import LedgerQueue, RequestQueue
 from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
+from querist.runs.committee import check_committee, check_parent
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
 from querist.runs.needs import check_needs
@@ -128,6 +129,7 @@ def check_components(experiment: Experiment) -> None:
     for kind, component in named:
         if component is not None:
             check_options(kind, component.name, component.options)
+    check_parent(experiment)
     check_schedules(experiment)
 
 
@@ -149,6 +151,7 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     strategies = build_strategies(experiment)
     check_needs(experiment, strategies)
     data, labels = prepare_data(experiment)
+    check_committee(reference, experiment, strategies.query, data, made=False)
     _check_test_set(data, strategies)
     if size := wanted_size(strategies.metrology):
         data.subsets[STOP_SET] = draw_stop_set(experiment, data, size)
@@ -256,6 +259,7 @@ def open_run(reference: RunReference) -> Run:
             data = reopen_data(experiment, ledger)
             strategies = build_strategies(experiment)
             reference = RunReference(run_id=reference.run_id, root=folder.parent)
+            check_committee(reference, experiment, strategies.query, data, made=True)
             run = _assemble(reference, experiment, ledger, data, strategies, lock)
         except BaseException:
             if ledger is not None:

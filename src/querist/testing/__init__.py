@@ -14,12 +14,18 @@ or without it, `check_query_strategy(Mine)`. Nothing here imports pytest.
 from querist.testing.gates import GateContract, check_gate
 from querist.testing.label import LabelStrategyContract, check_label_strategy
 from querist.testing.metrology import MetrologyStrategyContract, check_metrology_strategy
-from querist.testing.predictors import FixedProbabilities, LinearNumbers, LinearSoftmax
+from querist.testing.predictors import (
+    FixedNumbers,
+    FixedProbabilities,
+    LinearNumbers,
+    LinearSoftmax,
+)
 from querist.testing.query import QueryStrategyContract, check_query_strategy, query_context
 from querist.testing.schedules import ScheduleContract, check_schedule
 from querist.testing.stopping import StopCriterionContract, check_stop_criterion, history_of
 
 __all__ = [
+    "FixedNumbers",
     "FixedProbabilities",
     "GateContract",
     "LabelStrategyContract",

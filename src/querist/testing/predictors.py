@@ -84,3 +84,27 @@ class FixedProbabilities:
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`."""
         return self.function(features).argmax(1)
+
+
+class FixedNumbers:
+    """Numbers from a function of the features.
+
+    Args:
+        function: features `(n, ...)` -> numbers `(n,)` or `(n, d)`.
+    """
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.function = function
+
+    @property
+    def task(self) -> Task:
+        """Regression."""
+        return Task.REGRESSION
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Refused: numbers have no class probabilities."""
+        raise NotImplementedError("a regression learner has no class probabilities")
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Numbers `(n,)` or `(n, d)`."""
+        return self.function(features)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -12,9 +14,14 @@ from querist.context import QueryContext
 from querist.pools.labeled import LabeledSet
 from querist.pools.tensor_pool import TensorPool
 from querist.protocols import Predictor, QueryStrategy
-from querist.testing.predictors import FixedProbabilities, LinearNumbers, LinearSoftmax
+from querist.testing.predictors import (
+    FixedNumbers,
+    FixedProbabilities,
+    LinearNumbers,
+    LinearSoftmax,
+)
 from querist.testing.suite import global_randomness_untouched, refusal, run_suite
-from querist.values import Selection
+from querist.values import Selection, Task
 
 CLASSES = 3
 LABELED = (4, 11, 29)
@@ -30,6 +37,7 @@ def query_context(
     unlabeled: torch.Tensor | None = None,
     seed: int = 0,
     chunk_size: int = 16,
+    committee: Sequence[Predictor] = (),
 ) -> QueryContext:
     """A small real context: 40 samples of three classes, three of them labeled.
 
@@ -41,6 +49,7 @@ def query_context(
         unlabeled: default: all that are not labeled.
         seed: of the generator.
         chunk_size: samples per prediction.
+        committee: models of other learners.
     """
     if features is None:
         features = torch.randn(SIZE, 4, generator=torch.Generator().manual_seed(7))
@@ -49,7 +58,7 @@ def query_context(
     if targets is None:
         numbers = features.reshape(len(features), -1).sum(1)
         classes = torch.arange(len(features)) % CLASSES
-        targets = numbers if isinstance(learner, LinearNumbers) else classes
+        targets = numbers if learner.task == Task.REGRESSION else classes
     pool = TensorPool(features, targets)
     known = torch.tensor(list(labeled), dtype=torch.int64)
     if unlabeled is None:
@@ -64,30 +73,48 @@ def query_context(
         device=torch.device("cpu"),
         chunk_size=chunk_size,
         iteration=1,
+        committee=tuple(committee),
     )
 
 
-def _weights(features: torch.Tensor, classes: int) -> torch.Tensor:
+def _weights(features: torch.Tensor, classes: int, seed: int = 3) -> torch.Tensor:
     width = features[0].numel()
-    drawn = torch.randn(width, classes, generator=torch.Generator().manual_seed(3))
+    drawn = torch.randn(width, classes, generator=torch.Generator().manual_seed(seed))
     return drawn.to(torch.float64)
 
 
 class QueryStrategyContract:
     """What every strategy that chooses from the pool keeps. Subclass it and define `make`.
 
+    One with `wants_committee` is handed two other members, and in one of the tests none.
+
     Attributes:
-        uses_predictions: it looks at class probabilities, so that NaN must be refused, and so must
-            a regression learner.
+        uses_predictions: it looks at predictions, so that NaN must be refused, and so must a
+            learner for another task.
         depends_on_chunks: another chunk size may give another selection.
+        task: what the learners that it chooses for predict.
     """
 
     uses_predictions: bool = True
     depends_on_chunks: bool = False
+    task: Task = Task.CLASSIFICATION
 
     def make(self) -> QueryStrategy:
         """A fresh instance of the strategy."""
         raise NotImplementedError("define make(): it returns a fresh instance of the strategy")
+
+    def _context(self, *, learner: Predictor | None = None, **more: Any) -> QueryContext:
+        """A context for the task, with a committee where the strategy wants one."""
+        if learner is None:
+            features = more.get("features", torch.zeros(1, 4))
+            weights = [_weights(features, CLASSES, seed) for seed in (3, 4, 5)]
+            members: list[Predictor] = [LinearSoftmax(each) for each in weights]
+            if self.task is Task.REGRESSION:
+                members = [LinearNumbers(each[:, 0]) for each in weights]
+        else:
+            members = [learner] * 3
+        wanted = getattr(self.make(), "wants_committee", False)
+        return query_context(learner=members[0], committee=members[1:] if wanted else (), **more)
 
     def _sample(self, context: QueryContext, n: int) -> Selection:
         selection = self.make().sample(context, n)
@@ -97,120 +124,141 @@ class QueryStrategyContract:
     def test_chooses_unlabeled_samples_without_repeats(self) -> None:
         """Only unlabeled samples, each once, and as many as asked for."""
         for n in (1, 5, 36):
-            self._sample(query_context(), n)
+            self._sample(self._context(), n)
 
     def test_leaves_pool_model_and_labels_as_they_are(self) -> None:
         """Nothing that the context gives is changed."""
-        weights = _weights(torch.zeros(1, 4), CLASSES)
-        context = query_context(learner=LinearSoftmax(weights))
-        before = _contents(context, weights)
+        context = self._context()
+        before = _contents(context)
         self._sample(context, 5)
-        for name, tensor in _contents(context, weights).items():
+        for name, tensor in _contents(context).items():
             assert torch.equal(before[name], tensor), f"sample changed {name}"
 
     def test_is_deterministic_for_a_seed(self) -> None:
         """The same seed gives the same selection, in a used instance and in a fresh one."""
         strategy = self.make()
-        first = strategy.sample(query_context(), 7)
+        first = strategy.sample(self._context(), 7)
         torch.rand(3)
-        again = strategy.sample(query_context(), 7)
+        again = strategy.sample(self._context(), 7)
         assert first == again, f"the same seed gave {first.indices}, then {again.indices}"
-        fresh = self.make().sample(query_context(), 7)
+        fresh = self.make().sample(self._context(), 7)
         assert first == fresh, f"a fresh instance gave {fresh.indices}, not {first.indices}"
 
     def test_takes_randomness_from_the_context_only(self) -> None:
         """Global generators are neither drawn from nor seeded."""
         with global_randomness_untouched():
-            self._sample(query_context(), 7)
+            self._sample(self._context(), 7)
 
     def test_returns_all_when_asked_for_more(self) -> None:
         """Asked for more than there are, it returns every unlabeled sample."""
-        self._sample(query_context(), 10 * SIZE)
+        self._sample(self._context(), 10 * SIZE)
 
     def test_returns_none_when_asked_for_none(self) -> None:
         """Asked for 0 samples, it returns an empty selection."""
-        self._sample(query_context(), 0)
+        self._sample(self._context(), 0)
 
     def test_survives_an_empty_pool(self) -> None:
         """Nothing unlabeled returns an empty selection."""
-        self._sample(query_context(unlabeled=torch.empty(0, dtype=torch.int64)), 5)
+        self._sample(self._context(unlabeled=torch.empty(0, dtype=torch.int64)), 5)
 
     def test_survives_a_single_sample(self) -> None:
         """One unlabeled sample is chosen."""
-        self._sample(query_context(unlabeled=torch.tensor([6])), 5)
+        self._sample(self._context(unlabeled=torch.tensor([6])), 5)
 
     def test_survives_ties(self) -> None:
         """Samples that are all alike are chosen without repeats, the same ones again."""
         alike = torch.ones(SIZE, 4)
-        first = self._sample(query_context(features=alike), 7)
-        again = self._sample(query_context(features=alike), 7)
+        first = self._sample(self._context(features=alike), 7)
+        again = self._sample(self._context(features=alike), 7)
         assert first == again, f"ties were broken as {first.indices}, then as {again.indices}"
 
     def test_survives_one_class(self) -> None:
-        """All labels of one class, and a learner that is quite sure of it."""
+        """All labels of one class (or one number), and a learner that is quite sure of it."""
+        if self.task is Task.REGRESSION:
+            same = FixedNumbers(lambda features: torch.full((len(features),), 0.1))
+            self._sample(self._context(targets=torch.full((SIZE,), 0.1), learner=same), 7)
+            return
 
         def sure(features: torch.Tensor) -> torch.Tensor:
             return torch.eye(CLASSES, dtype=torch.float32)[0].expand(len(features), CLASSES)
 
         one = torch.zeros(SIZE, dtype=torch.int64)
-        self._sample(query_context(targets=one, learner=FixedProbabilities(sure)), 7)
+        self._sample(self._context(targets=one, learner=FixedProbabilities(sure)), 7)
 
         def only(features: torch.Tensor) -> torch.Tensor:
             return torch.ones(len(features), 1)
 
-        self._sample(query_context(targets=one, learner=FixedProbabilities(only)), 7)
+        self._sample(self._context(targets=one, learner=FixedProbabilities(only)), 7)
 
     def test_does_not_depend_on_the_chunk_size(self) -> None:
         """Chunks bound memory; they do not decide."""
         if self.depends_on_chunks:
             return
-        whole = self._sample(query_context(chunk_size=1000), 9)
+        whole = self._sample(self._context(chunk_size=1000), 9)
         for chunk_size in (1, 7, 16):
-            parts = self._sample(query_context(chunk_size=chunk_size), 9)
+            parts = self._sample(self._context(chunk_size=chunk_size), 9)
             assert parts.indices == whole.indices, (
                 f"chunks of {chunk_size} gave {parts.indices}, one chunk gave {whole.indices}"
             )
 
-    def test_refuses_probabilities_that_are_not_finite(self) -> None:
+    def test_refuses_predictions_that_are_not_finite(self) -> None:
         """NaN or infinity of a single sample is refused, and the sample is named."""
         if not self.uses_predictions:
             return
         marked = torch.arange(SIZE, dtype=torch.float32)[:, None]
         for value in (math.nan, math.inf):
-
-            def spoiled(features: torch.Tensor, value: float = value) -> torch.Tensor:
-                good = torch.full((len(features), CLASSES), 1 / CLASSES)
-                good[features[:, 0] == 23, 1] = value
-                return good
-
-            context = query_context(features=marked, learner=FixedProbabilities(spoiled))
-            why = f"probabilities with {value} must be refused"
+            context = self._context(features=marked, learner=self._spoiled(value))
+            why = f"predictions with {value} must be refused"
             error = refusal(partial(self.make().sample, context, 5), why)
             assert "23" in str(error), f"the refusal must name sample 23: {error}"
 
-    def test_refuses_a_learner_without_probabilities(self) -> None:
-        """A regression learner is refused by strategies that need class probabilities."""
-        numbers = LinearNumbers(torch.ones(4))
-        context = query_context(learner=numbers)
+    def _spoiled(self, value: float) -> Predictor:
+        """Predicts `value` where the feature is 23."""
+
+        def probabilities(features: torch.Tensor) -> torch.Tensor:
+            good = torch.full((len(features), CLASSES), 1 / CLASSES)
+            good[features[:, 0] == 23, 1] = value
+            return good
+
+        if self.task is Task.REGRESSION:
+            return FixedNumbers(lambda features: probabilities(features)[:, 1])
+        return FixedProbabilities(probabilities)
+
+    def test_refuses_a_learner_for_another_task(self) -> None:
+        """Who needs class probabilities refuses a regression learner, and the other way round."""
+        other: Predictor = LinearNumbers(torch.ones(4))
+        if self.task is Task.REGRESSION:
+            other = LinearSoftmax(_weights(torch.zeros(1, 4), CLASSES))
+        context = self._context(learner=other)
         if self.uses_predictions:
-            why = "a regression learner must be refused"
+            why = f"a {other.task} learner must be refused"
             error = refusal(lambda: self.make().sample(context, 5), why)
-            assert "regression" in str(error), f"the refusal must say regression: {error}"
+            assert other.task in str(error), f"the refusal must say {other.task}: {error}"
         else:
             self._sample(context, 5)
 
+    def test_survives_a_committee_of_one(self) -> None:
+        """Without other learners' models it chooses all the same, the same ones again."""
+        first, again = (self._sample(replace(self._context(), committee=()), 7) for _ in range(2))
+        assert first == again, f"alone it chose {first.indices}, then {again.indices}"
 
-def _contents(context: QueryContext, weights: torch.Tensor) -> dict[str, torch.Tensor]:
+
+def _contents(context: QueryContext) -> dict[str, torch.Tensor]:
     pool = context.pool
     everything = torch.arange(len(pool))
     assert isinstance(pool, TensorPool)
     found = {
         "the pool's features": pool.features(everything),
         "the pool's targets": pool.targets(everything),
-        "the model": weights,
         "context.unlabeled": context.unlabeled,
         "context.labeled.indices": context.labeled.indices,
         "context.labeled.targets": context.labeled.targets,
+    }
+    members = (context.learner, *context.committee)
+    found |= {
+        f"model {number} of the committee" if number else "the model": member.weights
+        for number, member in enumerate(members)
+        if isinstance(member, LinearSoftmax | LinearNumbers)
     }
     return {name: tensor.clone() for name, tensor in found.items()}
 
@@ -236,6 +284,7 @@ def check_query_strategy(
     *,
     uses_predictions: bool = True,
     depends_on_chunks: bool = False,
+    task: Task = Task.CLASSIFICATION,
 ) -> None:
     """Run the whole contract on what `factory` makes.
 
@@ -246,4 +295,5 @@ def check_query_strategy(
     suite.make = factory  # type: ignore[method-assign]
     suite.uses_predictions = uses_predictions
     suite.depends_on_chunks = depends_on_chunks
+    suite.task = task
     run_suite(suite)
