@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,10 +21,15 @@ from querist.runs.committee import committee_of
 from querist.runs.open import check_components
 from querist.runs.parallel import ParallelRun
 from querist.values import Phase
-from tests.shared.runs import BASE, Drive, iterate, reopened
+from tests.shared.runs import BASE, iterate, reopened
 
 VOTING = {"strategies": {"query": {"name": "vote_entropy", "n": 5}}}
 NUMBERS = {
+    "data": {
+        "pool": {"name": "tests.runs.test_committee:slope"},
+        "initial": {"stratify": False},
+        "split": {"test": 0.2},
+    },
     "learner": {"name": "sklearn", "options": {"estimator": "DecisionTreeRegressor"}},
     "strategies": {"query": {"name": "committee_variance", "n": 5}, "metrology": "mse"},
 }
@@ -43,9 +47,7 @@ class Several:
 
     def run(self, name: str) -> Run:
         experiment = self.parallel.experiment.experiment(name, "several")
-        driver = experiment.driver.model_copy(
-            update={"root_log_dir": self.parallel.reference.root}
-        )
+        driver = experiment.driver.model_copy(update={"root_log_dir": self.parallel.reference.root})
         run = create_run(
             experiment.model_copy(update={"driver": driver}), self.parallel.run_of(name).run_id
         )
@@ -127,7 +129,7 @@ def test_numbers_are_voted_on(several: Any) -> None:
     all_of = several(
         {"name": "a"},
         {"name": "b", "learner": {"name": "sklearn", "options": {"estimator": "Ridge"}}},
-        **merge(NUMBERS, {"data": {"pool": {"name": "tests.runs.test_committee:slope"}}}),
+        **NUMBERS,
     )
     a, b = all_of.run("a"), all_of.run("b")
     iterate(a, 0)
@@ -245,7 +247,7 @@ def test_voting_and_other_strategies_share_a_budget(several: Any) -> None:
 
 
 def test_a_run_without_a_parent_is_refused_when_it_is_read() -> None:
-    with pytest.raises(ConfigurationError, match=r"^vote_entropy needs other learners: run several"):
+    with pytest.raises(ConfigurationError, match="^vote_entropy needs other learners: run"):
         check_components(build_experiment(merge(BASE, VOTING)))
 
 
@@ -292,19 +294,36 @@ def test_another_task_or_other_classes_are_refused(
     several: Any, pool: str, learner: str, said: str
 ) -> None:
     other = {
-        "data": {"pool": {"name": f"tests.runs.test_committee:{pool}"}},
+        "data": {
+            "pool": {"name": f"tests.runs.test_committee:{pool}"},
+            "initial": {"stratify": pool != "slope"},
+        },
         "learner": {"name": "sklearn", "options": {"estimator": learner}},
         "strategies": {"query": "random", "metrology": "mse" if pool == "slope" else "f1"},
     }
     all_of = several(
         {"name": "mine"},
         {"name": "other", **other},
-        data={"pool": {"name": "tests.runs.test_committee:two"}},
+        data={"pool": {"name": "tests.runs.test_committee:two"}, "split": {"test": 0.2}},
         learner={"name": "sklearn", "options": {"estimator": "LogisticRegression"}},
     )
     iterate(all_of.run("other"), 0)
     with pytest.raises(ConfigurationError, match=f"learner other cannot vote, {said}: give all"):
         iterate(all_of.run("mine"), 0)
+
+
+def test_a_learner_made_of_programs_is_refused(several: Any, component: Any) -> None:
+    def programs() -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression()
+
+    programs.portable = False  # type: ignore[attr-defined]
+    other = {"learner": {"name": component("learner", programs)}, "strategies": {"query": "random"}}
+    all_of = several({"name": "other", **other}, {"name": "mine"})
+    all_of.run("other")
+    with pytest.raises(ConfigurationError, match="learner other cannot vote, its predictions are"):
+        all_of.run("mine")
 
 
 def test_a_run_that_was_taken_out_of_its_parallel_run_can_be_opened(several: Any) -> None:

@@ -227,5 +227,10 @@ def test_a_strategy_that_wants_a_committee_is_tried_with_and_without(
 
 
 def test_a_strategy_for_regression_is_tried_with_numbers() -> None:
+    with pytest.raises(AssertionError, match="predictions with nan must be refused"):
+        check_query_strategy(Random, task=Task.REGRESSION)
+    suite = QueryStrategyContract()
+    suite.task = Task.REGRESSION
+    suite.make = Random  # type: ignore[method-assign]
     with pytest.raises(AssertionError, match="a classification learner must be refused"):
-        check_query_strategy(Random, task=Task.REGRESSION, uses_predictions=True)
+        suite.test_refuses_a_learner_for_another_task()
