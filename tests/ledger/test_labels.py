@@ -179,6 +179,24 @@ def test_what_is_taken_over_is_what_is_in_use(two: tuple[Ledger, Ledger]) -> Non
     assert second.label_rows() == [(4, "", 0)]
 
 
+def test_labels_that_come_one_after_the_other_are_taken_over_as_they_come(tmp_path: Path) -> None:
+    """Asked for both again when only the first had come, it did not know the first one any more."""
+    pair = [Ledger(tmp_path / "ledger.db", run, shared=True) for run in "ab"]
+    shared = keys([4, 5])
+    for ledger in pair:
+        ledger.create()
+        select(ledger, 0, [4, 5], keys=shared)
+    first, second = pair
+    first.record_asked(shared, by_key=False)
+    for sample in (4, 5):
+        label = Label(sample, 1)
+        first.record_label(label, source=ORACLE, iteration=0, key=shared[sample - 4])
+        copied = second.copy_labels(shared, iteration=0, accept=bool)
+        assert copied == [Label(sample, 1, "", 0.0)]
+    for ledger in pair:
+        ledger.close()
+
+
 def test_a_file_of_its_own_has_nothing_to_take_over(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.create()

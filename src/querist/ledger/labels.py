@@ -124,11 +124,13 @@ class Labels(Requests):
         if not self.db.shared or not keys:
             return []
         sample_of = {request.key: request.sample for request in self.requests()}
+        # Whoever waits for several labels asks again for all of them when some have come.
+        unanswered = [key for key in keys if key in sample_of]
         others = (t.labels.c.run != self.db.run, t.labels.c.used)
         with self.db.writing() as c:
             newest = {
                 (row.key, row.source, row.source_version, row.annotator): row
-                for some in in_parts(keys)
+                for some in in_parts(unanswered)
                 for row in c.execute(
                     select(t.labels)
                     .where(t.labels.c.key.in_(some), *others)
