@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from querist.config.comparison import build_comparison
 from querist.config.load import build_experiment, merge, read_yaml
+from querist.config.parallel import build_parallel, is_parallel
 from querist.deployments.cli import app
 from querist.runs.open import check_components, close_run, create_run
 
@@ -227,6 +228,11 @@ def test_yaml_is_an_experiment(
         if "initial" in content.get("data", {}):
             del base["data"]["initial"]  # exactly one way to begin
         content = merge(base, content)
+    if is_parallel(content):
+        parallel = build_parallel(content, block.place)
+        for learner in parallel.learners:
+            check_components(parallel.experiment(learner.name, "parent"))
+        return
     content = merge(content, {"driver": {"root_log_dir": str(files_of_page / "runs")}})
     if "spread" in block.text:
         from importlib import import_module
