@@ -61,7 +61,50 @@ def test_learners_run_wherever_the_deployment_is_served(cli: Cli, served: Any) -
         "a": "max iterations: 3",
         "b": "criterion met: 1 of 1 iterations",
     }
-    assert "Beginning flow run" in (cli.cwd / "serve.log").read_text()
+    assert "Beginning subflow run 'two-moons · a'" in (cli.cwd / "serve.log").read_text()
+
+
+ON_A_POOL = """
+import asyncio
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.types.entrypoint import EntrypointType
+from querist.flows import active_learning
+
+async def main():
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="bench", type="process"))
+    deployment = await active_learning.ato_deployment(
+        name="pooled", work_pool_name="bench", entrypoint_type=EntrypointType.MODULE_PATH
+    )
+    await deployment.aapply()
+
+asyncio.run(main())
+"""
+
+
+def test_learners_run_on_a_work_pool(cli: Cli) -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", ON_A_POOL], cwd=cli.cwd, env=cli.env, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    log = cli.cwd / "worker.log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "bench",
+             "--type", "process", "--limit", "2"],
+            cwd=cli.cwd, env={**cli.env, "PREFECT_WORKER_QUERY_SECONDS": "1"},
+            stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        where = {"where": "deployment", "address": "active_learning/pooled"}
+        write(cli, several(*LEARNERS, parallel=where))
+        done = cli("run", "several.yaml", "--run-id", "p", "--json")
+        assert done.code == 0, (done, log.read_text())
+        assert json.loads(done.out)["verdict"] == "succeeded"
+    finally:
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait(30)
 
 
 def test_who_cancels_ends_them_there(cli: Cli, served: Any) -> None:
