@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,8 +103,12 @@ def _drive(
         from querist.flows import parallel_learners
         from querist.runs.parallel import ParallelSummary
 
-        with Watch(err if as_json else out).shown():
-            found: Any = execute(lambda: parallel_learners(experiment, run_id), server)
+        chosen = run_id or experiment.base.driver.run_id or secrets.token_hex(4)
+        try:
+            with Watch(err if as_json else out).shown():
+                found: Any = execute(lambda: parallel_learners(experiment, chosen), server)
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(chosen) from stopped  # by its name it can be resumed
     assert isinstance(found, ParallelSummary)
     if as_json:
         print(json.dumps(dataclasses.asdict(found), default=str))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -250,3 +251,23 @@ def test_the_same_parallel_run_twice(cli: Cli, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert set(reasons(result(cli)).values()) == {"max iterations: 30"}
+
+
+def test_ctrl_c_stops_all_of_them_within_seconds_and_they_go_on(cli: Cli, tmp_path: Path) -> None:
+    content = several({"name": "a"}, {"name": "b"})
+    content["training"]["max_training_epochs"] = 10**6
+    (tmp_path / "several.yaml").write_text(yaml.safe_dump(content))
+    process = cli.start("run", "several.yaml", "--run-id", "p")
+    until = time.monotonic() + 60
+    while not all((cli.root / f"p-{n}" / "driver_log.json").exists() for n in ("a", "b")):
+        assert time.monotonic() < until, process.poll()
+        time.sleep(0.1)
+    time.sleep(1)  # in the middle of training
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 1
+    assert "`querist resume p`" in err
+    states = [s["state"] for s in json.loads(cli("status", "p", "--json").out)]
+    assert states == ["stopped", "stopped"]

@@ -137,10 +137,10 @@ class ParallelConfig(Group):
                 "threads share this process's GPUs: set parallel.where to processes, or "
                 "parallel.resources.gpus to 0"
             )
-        if self.resources.gpus and self.where == "deployment":
+        if self.where == "deployment" and self.resources != Resources():
             raise ValueError(
-                "the work pool deals out the GPUs of deployments: set them there, and "
-                "parallel.resources.gpus to 0"
+                "the work pool says what a deployment gets: set it there, and remove "
+                "parallel.resources"
             )
         if self.step_seconds is not None and self.where != "processes":
             raise ValueError(
