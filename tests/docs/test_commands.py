@@ -113,7 +113,8 @@ class Shell:
             self.env |= dict(word.split("=", 1) for word in words[1:])
         elif words[0] == "querist" and words[1] in READING:
             with contextlib.chdir(self.cwd):
-                result = CliRunner().invoke(app, words[1:])
+                allowed = {k: v for k, v in self.env.items() if k.startswith("QUERIST_ALLOWED_")}
+                result = CliRunner().invoke(app, words[1:], env=allowed)
             assert result.exit_code == code, f"{command}: {result.output}"
             return result.output
         else:
