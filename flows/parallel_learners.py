@@ -18,7 +18,7 @@ from querist.errors import QueristError
 from querist.flows.active_learning import active_learning
 from querist.flows.deployed import run_deployed
 from querist.flows.learner_context import LearnerContext, surrounded_by
-from querist.flows.served import as_served
+from querist.flows.served import parallel_as_served
 from querist.flows.stream import current_channel
 from querist.runs.host import hosted_by
 from querist.runs.parallel import FAILED, STOPPED, LearnerOutcome, ParallelRun, ParallelSummary
@@ -49,14 +49,13 @@ async def parallel_learners(
     Raises:
         ParallelFailedError: the rule of `parallel.on_failure` is not met.
     """
-    base = as_served(experiment.base)
-    run = ParallelRun(experiment.model_copy(update={"base": base}), run_id)
+    run = ParallelRun(parallel_as_served(experiment), run_id)
     try:
         run.track_start()
         summary = await drive(run)
     finally:
         run.close()
-    await report(summary, base.name)
+    await report(summary, experiment.base.name)
     if summary.verdict == "failed":
         raise ParallelFailedError(
             f"parallel run {summary.run_id} failed, {summary.reason}: `querist resume "
