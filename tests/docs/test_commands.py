@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from querist.config.comparison import build_comparison
 from querist.config.load import build_experiment, merge, read_yaml
+from querist.config.parallel import build_parallel, is_parallel
 from querist.deployments.cli import app
 from querist.runs.open import check_components, close_run, create_run
 
@@ -52,6 +53,11 @@ SKIPPED = {
     "make mutations": "the better part of an hour",
     "make debian": "installs Debian packages",
     "docker *": "needs docker",
+    "make parallel": "the whole example; another parallel run is run, smaller",
+    "pip install 'querist?ray?'": "the tests have it already",
+    "pip install 'querist?dask?'": "the tests have it already",
+    "querist set *": "needs a run that goes on; tests/runs has it",
+    "querist stop *": "needs a run that goes on; tests/runs has it",
 }
 """Commands that are not run here, and why."""
 
@@ -107,7 +113,8 @@ class Shell:
             self.env |= dict(word.split("=", 1) for word in words[1:])
         elif words[0] == "querist" and words[1] in READING:
             with contextlib.chdir(self.cwd):
-                result = CliRunner().invoke(app, words[1:])
+                allowed = {k: v for k, v in self.env.items() if k.startswith("QUERIST_ALLOWED_")}
+                result = CliRunner().invoke(app, words[1:], env=allowed)
             assert result.exit_code == code, f"{command}: {result.output}"
             return result.output
         else:
@@ -227,6 +234,11 @@ def test_yaml_is_an_experiment(
         if "initial" in content.get("data", {}):
             del base["data"]["initial"]  # exactly one way to begin
         content = merge(base, content)
+    if is_parallel(content):
+        several = build_parallel(content, block.place)
+        for learner in several.learners:
+            check_components(several.experiment(learner.name, "parent"))
+        return
     content = merge(content, {"driver": {"root_log_dir": str(files_of_page / "runs")}})
     if "spread" in block.text:
         from importlib import import_module
