@@ -18,7 +18,7 @@ DEBIAN := postgresql strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare bench bench-durability test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel bench bench-durability test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ moons: $(USER_READY) ## run active learning on the two moons
 
 compare: $(USER_READY) ## run the two moons' query strategies against each other
 	$(BIN)/querist run examples/two_moons/comparison.yaml $(ARGS)
+
+parallel: $(USER_READY) ## run three learners of a simulator side by side
+	$(BIN)/querist run examples/parallel/experiment.yaml $(ARGS)
 
 bench: $(USER_READY) ## time the two moons
 	$(BIN)/python benchmarks/moons.py $(ARGS)

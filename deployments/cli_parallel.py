@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from querist.config.parallel import ParallelExperiment
 from querist.deployments.console import (
     DEFAULT_ROOT,
     Root,
@@ -23,7 +23,10 @@ from querist.deployments.console import (
     out,
 )
 from querist.deployments.embedded_server import EmbeddedServer, ServerIfNeeded
-from querist.errors import ConfigurationError, RunNotFoundError
+from querist.errors import ConfigurationError, RunExistsError, RunNotFoundError
+
+if TYPE_CHECKING:
+    from querist.config.parallel import ParallelExperiment
 
 Learner = Annotated[
     str | None, typer.Option("--learner", help="Only this learner of a parallel run.")
@@ -40,22 +43,24 @@ def run_parallel(
 ) -> None:
     """Run the parallel learners in a file."""
     from querist.config.parallel import build_parallel
+    from querist.runs.lock import RunLock
     from querist.runs.open import check_components
     from querist.runs.parallel import check_free_for_parallel, is_parallel_run
 
     checked = build_parallel(content, str(source))
-    for learner in checked.learners:
-        check_components(checked.experiment(learner.name, "parent"))
     chosen = run_id or checked.base.driver.run_id
     if chosen is not None:
         checked.check_id(chosen)
         folder = checked.base.driver.root_log_dir.absolute() / chosen
         check_free_for_parallel(folder)
         if is_parallel_run(folder):
-            raise ConfigurationError(
+            RunLock(folder, probe=True).release()
+            raise RunExistsError(
                 f"parallel run {chosen} exists already: `querist resume {chosen}` goes on with it, "
                 "or choose another id"
             )
+    for learner in checked.learners:
+        check_components(checked.experiment(learner.name, "parent"))
     _drive(checked, run_id, server, as_json, started)
 
 
@@ -102,8 +107,12 @@ def _drive(
         from querist.flows import parallel_learners
         from querist.runs.parallel import ParallelSummary
 
-        with Watch(err if as_json else out).shown():
-            found: Any = execute(lambda: parallel_learners(experiment, run_id), server)
+        chosen = run_id or experiment.base.driver.run_id or secrets.token_hex(4)
+        try:
+            with Watch(err if as_json else out).shown():
+                found: Any = execute(lambda: parallel_learners(experiment, chosen), server)
+        except KeyboardInterrupt as stopped:
+            raise KeyboardInterrupt(chosen) from stopped  # by its name it can be resumed
     assert isinstance(found, ParallelSummary)
     if as_json:
         print(json.dumps(dataclasses.asdict(found), default=str))

@@ -1,4 +1,4 @@
-"""Serves the `active_learning` deployment: `python -m querist.deployments.serve`.
+"""Serves the deployments of Querist's flows: `python -m querist.deployments.serve`.
 
 Flow runs that are triggered in the Prefect UI are carried out here, each in a process of its own,
 whose steps are carried out in another one (`QUERIST_HOST=process`), so that a cancelled run stops
@@ -14,18 +14,24 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.logging import get_logger
 from prefect.runner import Runner
 from prefect.types.entrypoint import EntrypointType
 
 from querist.deployments.zombies import HEARTBEAT_SECONDS, install_automation, reap
-from querist.flows import active_learning
+from querist.flows import active_learning, parallel_learners
 from querist.runs.host import HOST_VARIABLE
 
-DEPLOYMENT = "active_learning"
+DESCRIPTIONS: dict[Flow[..., Any], str] = {
+    active_learning: "Run an experiment; with the run_id of a run that exists, go on with it.",
+    parallel_learners: "Run several learners side by side; with the run_id of a parallel run that "
+    "exists, go on with what did not finish.",
+}
+"""What is served, each flow under its own name."""
 REAP_EVERY_SECONDS = 30.0
 _log = get_logger("querist.serve")
 
@@ -46,15 +52,17 @@ async def serve(*, limit: int, poll_seconds: float, ready: int | None) -> None:
         heartbeat_seconds=HEARTBEAT_SECONDS,
         pause_on_shutdown=False,
     )
-    deployment = await active_learning.ato_deployment(
-        name=DEPLOYMENT,
-        description="Run an experiment; with the run_id of a run that exists, go on with it.",
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
-    deployment_id = await runner.aadd_deployment(deployment)
+    served = []
+    for flow, description in DESCRIPTIONS.items():
+        deployment = await flow.ato_deployment(
+            name=flow.name,
+            description=description,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        served.append(await runner.aadd_deployment(deployment))
     async with get_client() as client:
         await install_automation(client)
-    reaper = asyncio.create_task(_reap_for_ever(deployment_id))
+    reaper = asyncio.create_task(_reap_for_ever(served))
     serving = asyncio.create_task(runner.start())
     while not runner.started and not serving.done():
         await asyncio.sleep(0.05)
@@ -76,12 +84,13 @@ async def _stop(runner: Runner) -> None:
         await runner.astop()
 
 
-async def _reap_for_ever(deployment: UUID) -> None:
+async def _reap_for_ever(served: Sequence[UUID]) -> None:
     while True:
         try:
             async with get_client() as client:
-                for flow_run in await reap(client, deployment):
-                    _log.warning("flow run %s (%s) was gone", flow_run.name, flow_run.id)
+                for deployment in served:
+                    for flow_run in await reap(client, deployment):
+                        _log.warning("flow run %s (%s) was gone", flow_run.name, flow_run.id)
         except Exception as error:  # the server may be away: flow runs are served all the same
             _log.warning("flow runs that are gone were not looked for: %s", error)
         await asyncio.sleep(REAP_EVERY_SECONDS)
@@ -91,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `python -m querist.deployments.serve`."""
     parser = argparse.ArgumentParser(
         prog="python -m querist.deployments.serve",
-        description="Serve the active_learning deployment to the Prefect server that is set.",
+        description="Serve the deployments of Querist to the Prefect server that is set.",
     )
     parser.add_argument("--limit", type=int, default=1, help="flow runs at once")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`querist up`: a Prefect server, an MLflow server, and a runner that serves `active_learning`.
+"""`querist up`: a Prefect server, an MLflow server, and a runner that serves flows.
 
 All three end with this process, however it ends. One that ends by itself is started again.
 """
@@ -302,7 +302,7 @@ def answers(url: str, user: str | None = None) -> int | None:
 def welcome(place: Place) -> list[str]:
     """What the user is told: where things are, and where the credentials are, not what they are."""
     return [
-        f"Prefect UI   {place.prefect_url}   deployment active_learning/active_learning",
+        f"Prefect UI   {place.prefect_url}   deployments active_learning, parallel_learners",
         f"MLflow UI    {place.mlflow_url}   user {MLFLOW_USER}",
         f"credentials  {place.service / CREDENTIALS_FILE}   (or as you set them in QUERIST_...)",
         f"logs         {place.service}",

@@ -42,7 +42,7 @@ SILENT_SECONDS = 90
 REAP_SECONDS = 120
 """Without a heartbeat or a new state for so long, `reap` marks a run."""
 AUTOMATION = "querist: crash flow runs without heartbeats"
-FLOWS = ("active_learning", "comparison", "iteration")
+FLOWS = ("active_learning", "comparison", "iteration", "parallel_learners")
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 _UNFINISHED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
@@ -149,15 +149,19 @@ async def silent_seconds(client: PrefectClient, flow_run: FlowRun) -> float:
 
 
 async def _mark_children(client: PrefectClient, parents: Sequence[UUID]) -> None:
-    """A flow run's iterations end with it."""
-    for child in await client.read_flow_runs(
+    """A flow run's iterations and learners end with it; learners that a deployment runs do not."""
+    children = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=list(parents)),
             state=_unfinished(),
         )
-    ):
+    )
+    gone = [child.id for child in children if child.deployment_id is None]
+    if gone:
+        await _mark_children(client, gone)
+    for child in gone:
         await client.set_flow_run_state(
-            child.id, Crashed(message="The flow run that it belongs to is gone."), force=True
+            child, Crashed(message="The flow run that it belongs to is gone."), force=True
         )
 
 

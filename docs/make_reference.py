@@ -22,6 +22,7 @@ MODULES = {
     "querist.config": "The configuration of an experiment.",
     "querist.config.load": "Experiments from files and overrides.",
     "querist.config.comparison": "The configuration of a comparison.",
+    "querist.config.parallel": "The configuration of parallel learners.",
     "querist.protocols": "What you implement.",
     "querist.values": "What strategies and gates take and return.",
     "querist.context": "What query and metrology strategies are given.",
@@ -38,6 +39,10 @@ MODULES = {
     "querist.runs": "Runs on disk.",
     "querist.runs.status": "Where a run is, read without opening it.",
     "querist.runs.tracking": "What a run tells the tracker.",
+    "querist.runs.parallel": "Parallel runs on disk.",
+    "querist.runs.steering": "Asking a run to stop, or to go on with other settings.",
+    "querist.commands": "Steps that are programs.",
+    "querist.engines": "Where the steps of parallel learners are carried out.",
     "querist.phases": "The steps of an iteration as functions of an open run.",
     "querist.phases.begin": "The beginning of a run, as the flow does it.",
     "querist.phases.conclude": "The end of a run.",
@@ -50,7 +55,8 @@ MODULES = {
     "querist.progress": "Following runs in this process.",
     "querist.comparison": "Learning curves side by side.",
     "querist.testing": "Contract suites for your own plug-ins.",
-    "querist.flows": "The Prefect flows.",
+    "querist.flows": "The Prefect flows, and parallel learners from Python.",
+    "querist.flows.parallel_learners": "The flow of parallel learners.",
     "querist.tasks": "The Prefect tasks.",
     "querist.errors": "What is raised on purpose.",
 }
@@ -60,10 +66,16 @@ ONLY = {
     "querist.config.load": ("load_experiment", "build_experiment", "read_yaml", "dump_yaml",
                             "apply_overrides", "merge"),
     "querist.config.comparison": ("Comparison", "build_comparison"),
+    "querist.config.parallel": ("ParallelExperiment", "LearnerConfig", "ParallelConfig", "Quorum",
+                                "Resources", "Selector", "build_parallel", "is_parallel"),
     "querist.training.loop": ("DefaultLoop",),
     "querist.registry": ("KINDS", "ALLOWED_BY_DEFAULT", "Registered", "register", "components",
                          "find", "build", "check_options", "allowed_packages", "import_object"),
     "querist.runs.tracking": ("track_start", "track_end", "track_model", "track_file"),
+    "querist.runs.parallel": ("LearnerOutcome", "ParallelSummary", "ParallelRun", "is_parallel_run",
+                              "load_parallel"),
+    "querist.runs.steering": ("CONTROL_FILE", "GROUPS", "ask_to_stop", "ask_to_set"),
+    "querist.flows.parallel_learners": ("ParallelFailedError",),
     "querist.phases.begin": ("Beginning", "begin"),
     "querist.phases.settle": ("Outcome", "Unsettled", "unsettled", "settle_outcome",
                               "settle_value"),
@@ -78,6 +90,7 @@ NOT_IN_THE_SCHEMA = {
     "training.threads": "1 to 1024",
     "driver.run_id": "`[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, no `..`",
     "data.split": "test + validation below 1",
+    "learners[].name": "`[A-Za-z0-9][A-Za-z0-9_]{0,30}`",
     "variants": "at most 100; a name has up to 41 letters, digits, blanks, `_` and `-`",
 }
 """Ranges that validators check and the JSON schema does not show."""
@@ -170,6 +183,14 @@ def comparison_keys() -> str:
     from querist.config.comparison import Comparison
 
     return _keys_table(list(keys(Comparison.model_json_schema(), leave_out=("base",))))
+
+
+def parallel_keys() -> str:
+    """Every setting that parallel learners have beside those of the experiment."""
+    from querist.config.parallel import ParallelExperiment
+
+    rows = keys(ParallelExperiment.model_json_schema(), leave_out=("base",))
+    return _keys_table([row for row in rows if row[0] != "`base`"])
 
 
 def component_keys() -> str:
@@ -474,6 +495,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "command line": command_line,
     "experiment keys": experiment_keys,
     "component keys": component_keys,
+    "parallel keys": parallel_keys,
     "comparison keys": comparison_keys,
     "crash points": crash_points,
     "components": components,

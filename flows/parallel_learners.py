@@ -13,16 +13,17 @@ from prefect.states import Completed
 
 from querist.config.driver import RunId
 from querist.config.parallel import ParallelExperiment
-from querist.engines import Engine, open_engine
+from querist.engines import Engine, cpus_of_each, open_engine
 from querist.errors import QueristError
 from querist.flows.active_learning import active_learning
 from querist.flows.deployed import run_deployed
 from querist.flows.learner_context import LearnerContext, surrounded_by
-from querist.flows.served import as_served
+from querist.flows.served import parallel_as_served
 from querist.flows.stream import current_channel
 from querist.runs.host import hosted_by
 from querist.runs.parallel import FAILED, STOPPED, LearnerOutcome, ParallelRun, ParallelSummary
 from querist.tracking.delivery import Delivery
+from querist.training.threads import use_at_most
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +50,13 @@ async def parallel_learners(
     Raises:
         ParallelFailedError: the rule of `parallel.on_failure` is not met.
     """
-    base = as_served(experiment.base)
-    run = ParallelRun(experiment.model_copy(update={"base": base}), run_id)
+    run = ParallelRun(parallel_as_served(experiment), run_id)
     try:
         run.track_start()
         summary = await drive(run)
     finally:
         run.close()
-    await report(summary, base.name)
+    await report(summary, experiment.base.name)
     if summary.verdict == "failed":
         raise ParallelFailedError(
             f"parallel run {summary.run_id} failed, {summary.reason}: `querist resume "
@@ -91,8 +91,7 @@ async def drive(run: ParallelRun) -> ParallelSummary:
 async def run_all(run: ParallelRun) -> list[LearnerOutcome]:
     """Run the learners, as many at once as may be, and wait for all of them."""
     config = run.experiment.parallel
-    at_once = min(config.max_parallel or len(run.learners), len(run.learners))
-    turn = asyncio.Semaphore(at_once)
+    turn = asyncio.Semaphore(at_once(run))
 
     async def in_turn(name: str, engine: Engine | None) -> LearnerOutcome:
         async with turn:
@@ -102,9 +101,14 @@ async def run_all(run: ParallelRun) -> list[LearnerOutcome]:
         return await _gather(
             run, {n: asyncio.ensure_future(in_turn(n, None)) for n in run.learners}
         )
-    async with open_engine(config, at_once) as engine:
+    async with open_engine(config, at_once(run)) as engine:
         running = {n: asyncio.ensure_future(in_turn(n, engine)) for n in run.learners}
         return await _gather(run, running)
+
+
+def at_once(run: ParallelRun) -> int:
+    """How many learners there are at once."""
+    return min(run.experiment.parallel.max_parallel or len(run.learners), len(run.learners))
 
 
 async def _gather(
@@ -140,6 +144,7 @@ async def run_one(run: ParallelRun, name: str, engine: Engine | None) -> Learner
     experiment = experiment.model_copy(
         update={"driver": experiment.driver.model_copy(update={"root_log_dir": run.reference.root})}
     )
+    cpus = cpus_of_each(run.experiment.parallel, at_once(run))
     channel = current_channel()
     context = LearnerContext(
         delivers=True, safe_point=None if channel is None else channel.of(name, reference)
@@ -149,6 +154,7 @@ async def run_one(run: ParallelRun, name: str, engine: Engine | None) -> Learner
             summary = await run_deployed(run.experiment.parallel, experiment, reference)
         else:
             async with engine.host(name) as host:
+                await host.make(use_at_most, cpus)
                 with hosted_by(host), surrounded_by(context):
                     summary = await active_learning(experiment, reference.run_id)
     except Exception as error:

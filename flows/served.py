@@ -12,6 +12,7 @@ from pathlib import Path
 
 from querist.config import Experiment
 from querist.config.driver import DriverConfig
+from querist.config.parallel import ParallelExperiment
 from querist.errors import ConfigurationError
 
 ROOT_VARIABLE = "QUERIST_ROOT"
@@ -36,6 +37,21 @@ def as_served(experiment: Experiment) -> Experiment:
         update={"root_log_dir": _inside(Path(root), experiment.driver.root_log_dir)}
     )
     return experiment.model_copy(update={"driver": driver})
+
+
+def parallel_as_served(experiment: ParallelExperiment) -> ParallelExperiment:
+    """Parallel learners with their folders inside the operator's; unchanged without one.
+
+    What each learner sets for itself is looked at when its own flow begins.
+
+    Raises:
+        ConfigurationError: it names a folder outside, a tracker, or a cluster.
+    """
+    if os.environ.get(ROOT_VARIABLE) and experiment.parallel.address is not None:
+        raise ConfigurationError(
+            "parallel.address is the operator's to set where flows are served: remove it"
+        )
+    return experiment.model_copy(update={"base": as_served(experiment.base)})
 
 
 def _inside(root: Path, wanted: Path) -> Path:

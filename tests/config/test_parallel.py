@@ -74,7 +74,7 @@ def test_what_is_written_down_is_read_back() -> None:
         ([{}], {"where": "cloud"}, "where"),
         ([{}], {"max_parallel": 0}, "max_parallel"),
         ([{}], {"where": "threads", "resources": {"gpus": 1}}, "threads share this process's GPUs"),
-        ([{}], {"where": "deployment", "resources": {"gpus": 1}}, "the work pool deals out"),
+        ([{}], {"where": "deployment", "resources": {"gpus": 1}}, "the work pool says what"),
         ([{}], {"address": "tcp://x"}, "has no effect with parallel.where 'processes'"),
         ([{}], {"where": "ray", "step_seconds": 3}, "step_seconds has no effect"),
         ([{}], {"selector": {"metric": "joy"}}, "set direction to max or min"),

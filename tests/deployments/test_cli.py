@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -364,3 +365,12 @@ def test_help_names_every_command(querist: Run) -> None:
     for name in ("run", "resume", "runs", "status", "sync", "components", "schema"):
         assert name in out
     assert os.environ["PREFECT_API_URL"]
+
+
+def test_the_command_line_starts_light() -> None:
+    """The server is to start before what takes seconds is imported."""
+    code = (
+        "import sys, querist.deployments.cli\n"
+        "sys.exit(bool({'torch', 'numpy', 'prefect', 'sqlalchemy', 'mlflow'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -26,6 +26,7 @@ ROWS = {
     10: "label source that raises, times out, answers in part",
     11: "answers that cannot be labels",
     12: "duplicate, conflicting, late, reordered labels",
+    13: "a parallel learner crashes or hangs",
     15: "damaged checkpoint",
     16: "the same run twice",
     17: "clock a day on or back, daylight saving",
@@ -37,7 +38,7 @@ ROWS = {
     23: "import paths, pickles, YAML tags",
     26: "a run folder of an older version",
 }
-"""Rows 13 and 14 come with parallel learners and DDP, 24 and 25 with the gates."""
+"""Row 14 comes with DDP, 24 and 25 with the gates."""
 
 
 @dataclass

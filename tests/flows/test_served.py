@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from querist.config.load import build_experiment
+from querist.config.parallel import build_parallel
 from querist.errors import ConfigurationError
-from querist.flows.served import as_served
+from querist.flows.served import as_served, parallel_as_served
 
 MINIMAL: dict[str, Any] = {
     "name": "served",
@@ -50,3 +51,21 @@ def test_and_nowhere_else(wanted: str, root: Path) -> None:
 def test_the_tracker_is_the_operators(root: Path) -> None:
     with pytest.raises(ConfigurationError, match="the operator's to set"):
         as_served(experiment(tracking={"uri": "http://collects.passwords"}))
+
+
+def test_parallel_learners_are_served_by_the_same_rules(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learners = [{}, {"name": "spy", "tracking": {"uri": "http://collects.passwords"}}]
+    wanted = build_parallel({**MINIMAL, "learners": learners}, "x")
+    served = parallel_as_served(wanted)
+    assert served.base.driver.root_log_dir == root
+    with pytest.raises(ConfigurationError, match="the operator's to set"):
+        as_served(served.experiment("spy", "p"))
+    away = build_parallel(
+        {**MINIMAL, "learners": [{}], "parallel": {"where": "dask", "address": "tcp://else:1"}}, "x"
+    )
+    with pytest.raises(ConfigurationError, match=r"parallel\.address is the operator's"):
+        parallel_as_served(away)
+    monkeypatch.delenv("QUERIST_ROOT")
+    assert parallel_as_served(away).parallel.address == "tcp://else:1"

@@ -5,13 +5,28 @@ import os
 import pytest
 import torch
 
-from querist.training.threads import SMALL_MODEL_PARAMETERS, choose_threads, torch_threads
+from querist.training import threads
+from querist.training.threads import (
+    SMALL_MODEL_PARAMETERS,
+    choose_threads,
+    torch_threads,
+    use_at_most,
+)
 
 
 def test_small_models_get_one_thread() -> None:
     assert choose_threads("auto", 0) == choose_threads("auto", SMALL_MODEL_PARAMETERS - 1) == 1
     assert choose_threads("auto", SMALL_MODEL_PARAMETERS) == len(os.sched_getaffinity(0))
     assert choose_threads(7, 10**9) == 7
+
+
+def test_learners_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_at_most", None)
+    use_at_most(1)
+    assert choose_threads("auto", SMALL_MODEL_PARAMETERS) == 1
+    assert choose_threads(7, 10**9) == 7
+    use_at_most(10**6)
+    assert choose_threads("auto", SMALL_MODEL_PARAMETERS) == len(os.sched_getaffinity(0))
 
 
 def test_threads_are_put_back_after_an_error() -> None:

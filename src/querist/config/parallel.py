@@ -13,6 +13,7 @@ from querist.config.experiment import Experiment
 from querist.config.group import Group
 from querist.config.limits import check_limits, shown
 from querist.config.load import build_experiment, explain, merge
+from querist.config.strategies import with_text_keys
 from querist.directions import direction_of
 from querist.errors import ConfigurationError
 from querist.randomness import SETUP, derive_seed
@@ -37,12 +38,16 @@ class LearnerConfig(Group):
     @model_validator(mode="before")
     @classmethod
     def _settings_beside_the_name(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "settings" in value:
+        if not isinstance(value, dict):
             return value
-        return {
-            **{key: part for key, part in value.items() if key == "name"},
-            "settings": {key: part for key, part in value.items() if key != "name"},
-        }
+        beside = {key: part for key, part in value.items() if key not in ("name", "settings")}
+        if beside and "settings" in value:
+            raise ValueError(
+                f"{next(iter(beside))!r} stands beside `settings`: write all settings there, or "
+                "all beside `name`"
+            )
+        named = {"name": value["name"]} if "name" in value else {}
+        return named | {"settings": with_text_keys(value.get("settings", beside))}
 
     @field_validator("name")
     @classmethod
@@ -132,10 +137,10 @@ class ParallelConfig(Group):
                 "threads share this process's GPUs: set parallel.where to processes, or "
                 "parallel.resources.gpus to 0"
             )
-        if self.resources.gpus and self.where == "deployment":
+        if self.where == "deployment" and self.resources != Resources():
             raise ValueError(
-                "the work pool deals out the GPUs of deployments: set them there, and "
-                "parallel.resources.gpus to 0"
+                "the work pool says what a deployment gets: set it there, and remove "
+                "parallel.resources"
             )
         if self.step_seconds is not None and self.where != "processes":
             raise ValueError(

@@ -36,6 +36,7 @@ class StrategiesConfig(Group):
     label_sharing_seconds: float = Field(default=10.0, ge=0, le=86400)
     """How long to wait for a label that another run of a shared ledger is just buying, before this
     iteration goes on without it."""
+
     metrology: tuple[Component, ...] = Field(default=(), max_length=MAX_COMPONENTS)
     """What is measured in every iteration, in this order."""
 
@@ -92,17 +93,17 @@ class ScheduleConfig(Component):
     @classmethod
     def _iterations_may_be_numbers(cls, value: Any) -> Any:
         if isinstance(value, dict) and "options" in value:
-            return {**value, "options": _with_text_keys(value["options"])}
+            return {**value, "options": with_text_keys(value["options"])}
         return value
 
 
-def _with_text_keys(value: Any) -> Any:
+def with_text_keys(value: Any) -> Any:
     """Mappings with whole numbers as keys, as YAML has them, with the text that JSON has."""
     if isinstance(value, list):
-        return [_with_text_keys(part) for part in value]
+        return [with_text_keys(part) for part in value]
     if not isinstance(value, dict):
         return value
     keys = [str(key) if type(key) is int else key for key in value]
     if len(set(keys)) < len(keys):  # 0 and "0": the schedule says which one is there twice
         return value
-    return {key: _with_text_keys(part) for key, part in zip(keys, value.values(), strict=True)}
+    return {key: with_text_keys(part) for key, part in zip(keys, value.values(), strict=True)}

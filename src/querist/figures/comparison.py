@@ -24,7 +24,7 @@ def comparison(
     metric: str,
     *,
     baseline: str | None = None,
-    spread: Literal["range", "deviation"] = "range",
+    spread: Literal["range", "deviation", "none"] = "range",
     title: str | None = None,
 ) -> None:
     """Draw the mean curve of each variant with its spread, and write it to `path` as PNG.
@@ -40,7 +40,8 @@ def comparison(
         path: the PNG.
         metric: what the values are.
         baseline: the variant drawn first, in black and dashed.
-        spread: the band: from lowest to highest seed, or one standard deviation to each side.
+        spread: the band: from lowest to highest seed, or one standard deviation to each side;
+            `none` where a variant is one run, and its curve speaks of no seeds.
         title: above the figure; default: the metric's name.
 
     Raises:
@@ -80,16 +81,17 @@ def _draw(
     spread: str,
 ) -> None:
     seeds = f"{len(curves)} seeds" if len(curves) > 1 else "1 seed"
+    label = name if spread == "none" else f"{name} ({seeds})"
     labels, values = _on_one_grid(name, curves)
     mean, low, high = _summary(values, spread)
     color = look["color"]
     if all(len(at) == 1 for at, _ in curves):
-        axes.axhline(mean[0], color=color, linestyle=":", label=f"{name} ({seeds})")
+        axes.axhline(mean[0], color=color, linestyle=":", label=label)
         if len(curves) > 1:
             axes.axhspan(low[0], high[0], color=color, alpha=0.12, linewidth=0)
         return
     every = max(1, len(labels) // 12)
-    axes.plot(labels, mean, markersize=4.5, markevery=every, label=f"{name} ({seeds})", **look)
+    axes.plot(labels, mean, markersize=4.5, markevery=every, label=label, **look)
     if len(curves) > 1:
         axes.fill_between(labels, low, high, color=color, alpha=0.15, linewidth=0)
 
@@ -137,6 +139,8 @@ def _summary(
     return mean, mean - deviation, mean + deviation
 
 
-def _explain(spread: str) -> str:
+def _explain(spread: str) -> str | None:
+    if spread == "none":
+        return None
     band = "lowest to highest seed" if spread == "range" else "± 1 standard deviation"
     return f"line: mean of the seeds, band: {band}"

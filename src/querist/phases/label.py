@@ -302,9 +302,10 @@ class _Labeling:
         """
         until = time.monotonic() + self.settings.label_sharing_seconds
         pause = FIRST_LOOK_SECONDS
+        waiting = theirs
         while True:
-            self._take_over(theirs)
-            waiting = self._unanswered(theirs)
+            self._take_over(waiting)
+            waiting = self._unanswered(waiting)
             asked = self.run.ledger.being_asked([request.key for request in waiting])
             if not asked:
                 break

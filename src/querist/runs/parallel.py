@@ -310,7 +310,9 @@ class ParallelRun:
         if not curves:
             return False
         create_folder((self.folder / CURVES).parent)
-        draw_curves(curves, self.folder / CURVES, metric, title=self.experiment.base.name)
+        draw_curves(
+            curves, self.folder / CURVES, metric, spread="none", title=self.experiment.base.name
+        )
         return True
 
 

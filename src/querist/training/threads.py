@@ -16,6 +16,8 @@ import torch
 SMALL_MODEL_PARAMETERS = 100_000
 """Below this many weights a step is too short to be shared between threads."""
 
+_at_most: int | None = None
+
 
 def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     """The number of threads for a model with so many weights."""
@@ -24,11 +26,19 @@ def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     return 1 if parameters < SMALL_MODEL_PARAMETERS else _cores()
 
 
+def use_at_most(cores: int) -> None:
+    """From now on learners of this process that choose for themselves use no more than that."""
+    global _at_most
+    _at_most = cores
+
+
 def _cores() -> int:
     """The cores that this process may use, where the system tells."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        there = len(os.sched_getaffinity(0))
+    else:
+        there = os.cpu_count() or 1
+    return there if _at_most is None else min(there, _at_most)
 
 
 @contextmanager

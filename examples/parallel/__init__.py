@@ -1,0 +1,1 @@
+"""Three learners of one simulator, each with its own schedule."""
