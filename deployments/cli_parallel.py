@@ -134,14 +134,13 @@ def learner_folders(folder: Path) -> list[Path]:
 def show_parallel_status(root: Path, run_id: str, as_json: bool) -> None:
     """Tell where every learner of a parallel run is."""
     from querist.runs.open import EXPERIMENT_FILE
+    from querist.runs.parallel import RESULT_FILE
     from querist.runs.reference import RunReference
     from querist.runs.status import read_status
 
-    found = [
-        read_status(RunReference(run_id=folder.name, root=root))
-        for folder in learner_folders(root / run_id)
-        if (folder / EXPERIMENT_FILE).exists()
-    ]
+    folders = learner_folders(root / run_id)
+    begun = [folder for folder in folders if (folder / EXPERIMENT_FILE).exists()]
+    found = [read_status(RunReference(run_id=folder.name, root=root)) for folder in begun]
     if as_json:
         print(json.dumps([dataclasses.asdict(status) for status in found]))
         return
@@ -150,7 +149,16 @@ def show_parallel_status(root: Path, run_id: str, as_json: bool) -> None:
         metrics = ", ".join(f"{k} {v:.3g}" for k, v in s.metrics.items())
         row = (s.run_id, s.state, f"{s.iterations} of {s.max_iterations}", str(s.labels))
         table.add_row(*map(escape, (*row, metrics, s.stop_reason or "")))
+    for folder in folders:
+        if folder not in begun:
+            table.add_row(escape(folder.name), "not begun", "", "", "", "")
     out.print(table)
+    result = root / run_id / RESULT_FILE
+    if result.exists():
+        verdict = json.loads(result.read_bytes())
+        out.print(
+            f"{run_id}: {verdict['verdict']} ({verdict['reason']})", markup=False, soft_wrap=True
+        )
 
 
 def stop(run_id: RunIdArgument, learner: Learner = None, root: Root = DEFAULT_ROOT) -> None:
@@ -158,16 +166,19 @@ def stop(run_id: RunIdArgument, learner: Learner = None, root: Root = DEFAULT_RO
     with mistakes():
         from querist.runs.steering import ask_to_stop
 
-        folders = _folders(root, run_id, learner)
+        folders = _folders(root, run_id, learner, waiting=True)
         for folder in folders:
-            ask_to_stop(folder)
+            ask_to_stop(folder, may_begin_later=True)
         names = ", ".join(folder.name for folder in folders)
         out.print(f"asked to stop after the present iteration: {escape(names)}", soft_wrap=True)
 
 
 def set_settings(
     run_id: RunIdArgument,
-    settings: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="KEY=VALUE...", help="Settings, such as training.batch_size=32."),
+    ],
     learner: Learner = None,
     root: Root = DEFAULT_ROOT,
 ) -> None:
@@ -184,8 +195,16 @@ def set_settings(
         out.print(f"holds from the next iteration on: {escape(names)}", soft_wrap=True)
 
 
-def _folders(root: Path, run_id: str, learner: str | None) -> list[Path]:
-    """The folder of a run, or those of a parallel run's learners that have begun."""
+def _folders(root: Path, run_id: str, learner: str | None, *, waiting: bool = False) -> list[Path]:
+    """The folder of a run, or those of a parallel run's learners that have not ended.
+
+    Args:
+        root: where runs are.
+        run_id: the run.
+        learner: only this one.
+        waiting: those that wait for their turn as well.
+    """
+    from querist.phases.conclude import SUMMARY_FILE
     from querist.runs.open import EXPERIMENT_FILE, checked_run_id, run_folder
     from querist.runs.parallel import is_parallel_run
 
@@ -197,12 +216,17 @@ def _folders(root: Path, run_id: str, learner: str | None) -> list[Path]:
                 "--learner out"
             )
         return [run_folder(run_id, root)]
-    found = [one for one in learner_folders(folder) if (one / EXPERIMENT_FILE).exists()]
+    known = learner_folders(folder)
     if learner is not None:
-        found = [one for one in found if one.name == f"{run_id}-{learner}"]
+        known = [one for one in known if one.name == f"{run_id}-{learner}"]
+    found = [
+        one
+        for one in known
+        if (waiting or (one / EXPERIMENT_FILE).exists()) and not (one / SUMMARY_FILE).exists()
+    ]
     if not found:
+        which = "none" if learner is None else f"no learner {learner}"
         raise RunNotFoundError(
-            f"parallel run {run_id} has no learner {learner or ''} that has begun: "
-            f"`querist status {run_id}` lists them"
+            f"parallel run {run_id} has {which} that goes on: `querist status {run_id}` lists them"
         )
     return found

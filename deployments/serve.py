@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m querist.deployments.serve",
         description="Serve the deployments of Querist to the Prefect server that is set.",
     )
-    parser.add_argument("--limit", type=int, default=1, help="flow runs at once")
+    parser.add_argument("--limit", type=int, default=4, help="flow runs at once")
     parser.add_argument(
         "--poll", type=float, default=5.0, help="seconds between looks for new ones"
     )

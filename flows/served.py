@@ -47,10 +47,16 @@ def parallel_as_served(experiment: ParallelExperiment) -> ParallelExperiment:
     Raises:
         ConfigurationError: it names a folder outside, a tracker, or a cluster.
     """
-    if os.environ.get(ROOT_VARIABLE) and experiment.parallel.address is not None:
-        raise ConfigurationError(
-            "parallel.address is the operator's to set where flows are served: remove it"
-        )
+    if os.environ.get(ROOT_VARIABLE):
+        if experiment.parallel.where in ("ray", "dask"):
+            raise ConfigurationError(
+                f"parallel.where {experiment.parallel.where!r} would open a cluster to whoever may "
+                "trigger a flow that is served: use processes or deployment"
+            )
+        if experiment.parallel.address is not None:
+            raise ConfigurationError(
+                "parallel.address is the operator's to set where flows are served: remove it"
+            )
     return experiment.model_copy(update={"base": as_served(experiment.base)})
 
 

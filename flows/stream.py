@@ -73,11 +73,16 @@ class Channel:
                 ask_to_stop(run.folder)
                 return True
             made = await current_host().call(reference, state_of, learner, iteration, end.reason)
+            if self.closed:  # meanwhile
+                ask_to_stop(run.folder)
+                return True
             told = _Told(made)
             self._open.add(told)
             await self._told.put(told)
             await told.taken.wait()
             self._open.discard(told)
+            if self.closed:
+                ask_to_stop(run.folder)
             return True
 
         return safe_point
@@ -135,7 +140,9 @@ class Learners:
         """Every learner's state after every iteration, as it comes.
 
         A learner waits until its state was taken and the next one is asked for. Whoever leaves the
-        loop early stops all learners at their next safe point, and waits for that.
+        loop early stops all learners at their next safe point; with `contextlib.aclosing` around
+        the stream that is waited for, as it is when `stop` is called and the loop goes on to its
+        end.
 
         Raises:
             ParallelFailedError: `parallel.on_failure` is not met.
@@ -182,7 +189,7 @@ class Learners:
         """Stop one learner, or all, at the next safe point."""
         names = [one.name for one in self.experiment.learners] if learner is None else [learner]
         for name in names:
-            ask_to_stop(self._folder(name))
+            ask_to_stop(self._folder(name), may_begin_later=True)
 
     def _folder(self, learner: str) -> Any:
         names = [one.name for one in self.experiment.learners]

@@ -20,6 +20,7 @@ from querist.engines.gpus import VISIBLE
 from querist.errors import ConfigurationError, RunNotFoundError
 from querist.progress import Progress, tell, watched_by
 from querist.runs.host import Host, HostDiedError
+from querist.runs.process_host import NOT_FOR_STEPS
 from querist.runs.reference import RunReference
 
 ALONE = ["processes", "ray", "dask"]
@@ -48,6 +49,10 @@ def die(number: int) -> None:
     time.sleep(60)
 
 
+def secrets() -> list[str]:
+    return [name for name in NOT_FOR_STEPS if os.environ.get(name)]
+
+
 def linger(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
@@ -68,9 +73,13 @@ def use(where: str, act: Callable[[Any], Awaitable[Any]], learners: int = 2, **m
 
 
 @pytest.mark.parametrize("where", ["threads", *ALONE])
-def test_steps_are_carried_out(where: str, caplog: Any, tmp_path: Path) -> None:
+def test_steps_are_carried_out(
+    where: str, caplog: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One test for all of it: to start an engine takes seconds."""
     seen: list[int] = []
+    for name in NOT_FOR_STEPS:
+        monkeypatch.setenv(name, "canary")
 
     async def act(engine: Any) -> None:
         async with engine.host("a") as one, engine.host("b") as other:
@@ -85,6 +94,7 @@ def test_steps_are_carried_out(where: str, caplog: Any, tmp_path: Path) -> None:
             await one.release(nowhere)
             mine, theirs = await one.make(whereabouts), await other.make(whereabouts)
             if where in ALONE:
+                assert await one.make(secrets) == []
                 assert len({mine[0], theirs[0], os.getpid()}) == 3
                 assert (await one.make(whereabouts))[0] == mine[0]
             else:
@@ -156,9 +166,10 @@ def test_who_cancels_a_step_ends_it(where: str) -> None:
             waiting = asyncio.ensure_future(host.make(linger, 60.0))
             await asyncio.sleep(1)
             waiting.cancel()
+            cancelled = time.monotonic()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            return time.monotonic()
+            return cancelled
 
     cancelled = use(where, act)
     assert time.monotonic() - cancelled < 20

@@ -63,9 +63,12 @@ def test_parallel_learners_are_served_by_the_same_rules(
     with pytest.raises(ConfigurationError, match="the operator's to set"):
         as_served(served.experiment("spy", "p"))
     away = build_parallel(
-        {**MINIMAL, "learners": [{}], "parallel": {"where": "dask", "address": "tcp://else:1"}}, "x"
+        {**MINIMAL, "learners": [{}], "parallel": {"where": "deployment", "address": "a/b"}}, "x"
     )
+    cluster = build_parallel({**MINIMAL, "learners": [{}], "parallel": {"where": "ray"}}, "x")
+    with pytest.raises(ConfigurationError, match="would open a cluster"):
+        parallel_as_served(cluster)
     with pytest.raises(ConfigurationError, match=r"parallel\.address is the operator's"):
         parallel_as_served(away)
     monkeypatch.delenv("QUERIST_ROOT")
-    assert parallel_as_served(away).parallel.address == "tcp://else:1"
+    assert parallel_as_served(away).parallel.address == "a/b"

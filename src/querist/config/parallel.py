@@ -120,8 +120,8 @@ class ParallelConfig(Group):
     """What each learner gets for itself."""
 
     hang_seconds: float | None = Field(default=60.0, gt=0, le=86400)
-    """A learner's process that says nothing and computes nothing for so long has failed.
-    `processes` only; null = it is waited for."""
+    """A learner's process that says nothing and computes nothing for so long has failed; null = it
+    is waited for. Of `processes`; clusters look after their own."""
 
     step_seconds: float | None = Field(default=None, gt=0, le=10**7)
     """So has one whose training, metrology, query or label step lasts longer. Default: as long as

@@ -16,6 +16,7 @@ from querist.runs.process_host import pass_on
 from querist.runs.reference import RunReference
 
 _LOOK_SECONDS = 0.5
+RESTART_SECONDS = 10.0
 
 
 class DaskEngine:
@@ -65,7 +66,7 @@ class DaskEngine:
                 threads_per_worker=1,
                 processes=True,
                 asynchronous=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
                 memory_limit=0,
             ) as cluster,
@@ -152,6 +153,12 @@ class DaskHost:
             said = answer.result()
         except HostDiedError:
             answer.cancel()
+            raise
+        except asyncio.CancelledError:
+            # An actor cannot be stopped, its worker can: the nanny starts another one.
+            await self._client.restart_workers(
+                [self._worker], timeout=RESTART_SECONDS, raise_for_error=False
+            )
             raise
         except (OSError, ValueError, RuntimeError) as error:
             raise self._died(error) from None

@@ -14,10 +14,13 @@ from querist.engines.remote import RemoteSteps
 from querist.errors import ConfigurationError
 from querist.runs.host import Host, HostDiedError, Step
 from querist.runs.open import close_run
-from querist.runs.process_host import NOT_FOR_STEPS, pass_on
+from querist.runs.process_host import pass_on
 from querist.runs.reference import RunReference
 
-_PASSED_ON = ("QUERIST_", "PYTHONPATH", "OMP_NUM_THREADS")
+_PASSED_ON = (
+    "QUERIST_ALLOWED_PACKAGES", "QUERIST_ALLOWED_COMMANDS", "QUERIST_ROOT", "OMP_NUM_THREADS",
+)  # fmt: skip
+"""What actors find in their environment; whatever is secret the cluster's operator sets there."""
 
 
 class RayEngine:
@@ -74,14 +77,13 @@ class RayEngine:
 
 def _connect(ray: Any, config: ParallelConfig, cpus: int) -> None:
     path = [entry or os.getcwd() for entry in sys.path]
-    environment = {k: v for k, v in os.environ.items() if k.startswith(_PASSED_ON)}
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(
         dict.fromkeys(entry for entry in path if os.path.isdir(entry))
     )
-    environment |= {name: "" for name in NOT_FOR_STEPS if name in os.environ}
     local = {} if config.address else {"num_cpus": max(cpus, 1), "include_dashboard": False}
     ray.init(
-        address=config.address,
+        address=config.address or "local",
         namespace="querist",
         log_to_driver=False,
         configure_logging=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 from querist.progress import watched_by
 from querist.runs.host import Step
+from querist.runs.process_host import NOT_FOR_STEPS
 from querist.runs.reference import RunReference
 from querist.runs.served_steps import answer_of, portable_record
 
@@ -18,7 +20,14 @@ Said = tuple[str, Any]
 
 
 class RemoteSteps:
-    """Carries out one learner's steps, one at a time. Lives in a process of the cluster."""
+    """Carries out one learner's steps, one at a time. Lives in a process of the cluster.
+
+    The process forgets the credentials of servers, if it has any: steps talk to none.
+    """
+
+    def __init__(self) -> None:
+        for name in NOT_FOR_STEPS:
+            os.environ.pop(name, None)
 
     def carry_out(
         self, run: RunReference | None, step: Step, args: tuple[Any, ...]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from querist.runs.host import Host, LocalHost
+from querist.training.threads import use_at_most
 
 
 class ThreadEngine:
@@ -14,4 +15,7 @@ class ThreadEngine:
     @asynccontextmanager
     async def host(self, learner: str) -> AsyncIterator[Host]:
         """A host that uses this process."""
-        yield LocalHost()
+        try:
+            yield LocalHost()
+        finally:
+            use_at_most(None)

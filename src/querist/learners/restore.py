@@ -12,7 +12,6 @@ from querist.config.experiment import Experiment
 from querist.config.load import load_experiment
 from querist.learners.build import build_learner
 from querist.protocols import Learner
-from querist.runs.checkpoints import read_checkpoint
 
 
 def restore_learner(experiment_file: Path, checkpoint_folder: Path) -> Learner:
@@ -22,6 +21,9 @@ def restore_learner(experiment_file: Path, checkpoint_folder: Path) -> Learner:
         CheckpointError: the checkpoint is missing or damaged.
         ConfigurationError: the model's package cannot be imported, or is not allowed.
     """
+    # Imported late: runs restore the learners of other runs.
+    from querist.runs.checkpoints import read_checkpoint
+
     experiment = load_experiment(experiment_file, ["training.device=cpu"])
     return learner_from(experiment, *read_checkpoint(checkpoint_folder))
 

@@ -41,6 +41,7 @@ from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
 from querist.runs.schedules import check_schedules
+from querist.runs.steering import CONTROL_FILE
 from querist.runs.stop_set import STOP_SET, draw_stop_set, wanted_size
 from querist.runs.strategies import (
     Strategies,
@@ -59,6 +60,7 @@ LEDGER_VARIABLE = "QUERIST_LEDGER_URL"
 """The PostgreSQL database in which new runs keep their ledgers; unset = a file in each folder."""
 _LEFT_BY_A_KILL = {
     LOCK_FILE,
+    CONTROL_FILE,
     WORK,
     COMMAND_LOCK,
     f"{TEMPORARY}{EXPERIMENT_FILE}",
@@ -214,7 +216,8 @@ def check_free(folder: Path) -> None:
     lock = RunLock(folder, probe=True)
     try:
         for path in folder.iterdir():
-            if path.name != LOCK_FILE:  # others wait for this very file
+            # Others wait for this very lock, and may have asked the run to stop when it begins.
+            if path.name not in (LOCK_FILE, CONTROL_FILE):
                 remove(path)
     finally:
         lock.release()

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from querist.config.experiment import Experiment
 from querist.config.load import load_experiment
-from querist.errors import ConfigurationError, RunNotFoundError
+from querist.errors import ConfigurationError, RunError, RunNotFoundError
 from querist.runs.schedules import check_changed, with_overrides
-from querist.storage.atomic import storage_errors
+from querist.storage.atomic import create_folder, storage_errors
 from querist.storage.store import store
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from querist.runs.run import Run
 
 GROUPS = ("training", "strategies", "stop")
+EXPERIMENT_FILE = "experiment.yaml"
+SUMMARY_FILE = "summary.json"
 CONTROL_FILE = "control.jsonl"
 TAKEN = "control_taken"
 """The fact that says how many lines the run has taken."""
@@ -39,12 +41,22 @@ STOPPED_BY_USER = "stopped by user"
 _log = logging.getLogger(__name__)
 
 
-def ask_to_stop(folder: Path) -> None:
+def ask_to_stop(folder: Path, *, may_begin_later: bool = False) -> None:
     """Have a run stop when the iteration that it is in is whole.
 
+    Args:
+        folder: the run's.
+        may_begin_later: it may be a learner that waits for its turn: it then stops after its first
+            iteration.
+
     Raises:
-        RunNotFoundError: there is no run.
+        RunNotFoundError: there is no run, and none may begin later.
+        RunError: the run has ended.
     """
+    if may_begin_later and not (folder / EXPERIMENT_FILE).exists():
+        create_folder(folder)
+    else:
+        _check_goes_on(folder)
     _append(folder, {"stop": True})
 
 
@@ -58,9 +70,10 @@ def ask_to_set(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: a setting that does not exist, or cannot change on the way.
         RunNotFoundError: there is no run.
+        RunError: the run has ended.
     """
-    _check_is_run(folder)
-    experiment = load_experiment(folder / "experiment.yaml")
+    _check_goes_on(folder)
+    experiment = load_experiment(folder / EXPERIMENT_FILE)
     check_changed(experiment, steered(experiment, [settings]))
     _append(folder, {"set": settings})
 
@@ -74,9 +87,14 @@ def steered(experiment: Experiment, asked: list[Mapping[str, Any]]) -> Experimen
     if not asked:
         return experiment
     for group, changes in ((group, part) for one in asked for group, part in one.items()):
-        if group not in GROUPS or not isinstance(changes, Mapping):
+        if group not in GROUPS:
             raise ConfigurationError(
                 f"a run can change settings of {', '.join(GROUPS)} on the way, not {group!r}"
+            )
+        if not isinstance(changes, Mapping):
+            raise ConfigurationError(
+                f"what changes in {group} is a mapping of settings, not {changes!r:.80}: write "
+                f"{group}.KEY=VALUE"
             )
     return with_overrides(experiment, [(one, False) for one in asked], "who asks for settings")
 
@@ -122,8 +140,11 @@ def _take(run: Run, iteration: int, number: int, line: Mapping[str, Any]) -> Non
     except ConfigurationError as error:
         _log.warning("iteration %d: what somebody asked for is refused, %s", iteration, error)
         return
-    run.ledger.set_fact(f"{SETTINGS} {iteration + 1} #{number}", json.dumps(settings))
-    _log.info("from iteration %d on: %s", iteration + 1, json.dumps(settings))
+    since = iteration + 1
+    if run.ledger.done_phases(since):  # it began before the run was stopped
+        since += 1
+    run.ledger.set_fact(f"{SETTINGS} {since} #{number}", json.dumps(settings))
+    _log.info("from iteration %d on: %s", since, json.dumps(settings))
 
 
 def _read(path: Path) -> list[Mapping[str, Any]]:
@@ -141,7 +162,6 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _append(folder: Path, asked: Mapping[str, Any]) -> None:
-    _check_is_run(folder)
     path = folder / CONTROL_FILE
     disk = store()
     with storage_errors(path), disk.open(path, "ab") as file:
@@ -151,6 +171,8 @@ def _append(folder: Path, asked: Mapping[str, Any]) -> None:
         disk.sync(file)
 
 
-def _check_is_run(folder: Path) -> None:
-    if not (folder / "experiment.yaml").is_file():
+def _check_goes_on(folder: Path) -> None:
+    if not (folder / EXPERIMENT_FILE).is_file():
         raise RunNotFoundError(f"there is no run in {folder}: it may not have begun yet")
+    if (folder / SUMMARY_FILE).exists():
+        raise RunError(f"run {folder.name} has ended: nothing is left to stop or to change")

@@ -26,8 +26,12 @@ def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     return 1 if parameters < SMALL_MODEL_PARAMETERS else _cores()
 
 
-def use_at_most(cores: int) -> None:
-    """From now on learners of this process that choose for themselves use no more than that."""
+def use_at_most(cores: int | None) -> None:
+    """From now on learners of this process that choose for themselves use no more than that.
+
+    Args:
+        cores: how many; None = as many as there are.
+    """
     global _at_most
     _at_most = cores
 
