@@ -155,8 +155,8 @@ def calibrated() -> int:
 
 def show(runs: Sequence[Measured]) -> None:
     title = (
-        "Learners side by side, seconds; over the ideal: ms an iteration, without the start-up, and "
-        "the same for each learner"
+        "Learners side by side, seconds; over the ideal: ms an iteration without the start-up, "
+        "and the same for each learner"
     )
     table = Table("where", "tracked", title=title, title_justify="left")
     for column in (

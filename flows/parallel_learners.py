@@ -13,7 +13,7 @@ from prefect.states import Completed
 
 from querist.config.driver import RunId
 from querist.config.parallel import ParallelExperiment
-from querist.engines import Engine, open_engine
+from querist.engines import Engine, cores_of_each, open_engine
 from querist.errors import QueristError
 from querist.flows.active_learning import active_learning
 from querist.flows.deployed import run_deployed
@@ -23,6 +23,7 @@ from querist.flows.stream import current_channel
 from querist.runs.host import hosted_by
 from querist.runs.parallel import FAILED, STOPPED, LearnerOutcome, ParallelRun, ParallelSummary
 from querist.tracking.delivery import Delivery
+from querist.training.threads import share_cores
 
 _log = logging.getLogger(__name__)
 
@@ -88,10 +89,16 @@ async def drive(run: ParallelRun) -> ParallelSummary:
     return summary
 
 
+def learners_at_once(experiment: ParallelExperiment) -> int:
+    """How many learners there are at work at one time."""
+    number = len(experiment.learners)
+    return min(experiment.parallel.max_parallel or number, number)
+
+
 async def run_all(run: ParallelRun) -> list[LearnerOutcome]:
     """Run the learners, as many at once as may be, and wait for all of them."""
     config = run.experiment.parallel
-    at_once = min(config.max_parallel or len(run.learners), len(run.learners))
+    at_once = learners_at_once(run.experiment)
     turn = asyncio.Semaphore(at_once)
 
     async def in_turn(name: str, engine: Engine | None) -> LearnerOutcome:
@@ -148,7 +155,9 @@ async def run_one(run: ParallelRun, name: str, engine: Engine | None) -> Learner
         if engine is None:
             summary = await run_deployed(run.experiment.parallel, experiment, reference)
         else:
+            at_once = learners_at_once(run.experiment)
             async with engine.host(name) as host:
+                await host.make(share_cores, cores_of_each(run.experiment.parallel, at_once))
                 with hosted_by(host), surrounded_by(context):
                     summary = await active_learning(experiment, reference.run_id)
     except Exception as error:

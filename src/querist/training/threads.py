@@ -21,14 +21,23 @@ def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     """The number of threads for a model with so many weights."""
     if setting != "auto":
         return setting
-    return 1 if parameters < SMALL_MODEL_PARAMETERS else _cores()
+    return 1 if parameters < SMALL_MODEL_PARAMETERS else min(cores(), _share or cores())
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use, where the system tells."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+_share: int | None = None
+
+
+def share_cores(number: int | None) -> None:
+    """Have `auto` take so many cores at most in this process from now on; None = all of them."""
+    global _share
+    _share = number
 
 
 @contextmanager
