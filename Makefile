@@ -18,7 +18,7 @@ DEBIAN := postgresql strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel bench bench-durability test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel bench bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,9 @@ bench: $(USER_READY) ## time the two moons
 
 bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 	$(BIN)/python benchmarks/durability.py $(ARGS)
+
+bench-parallel: $(USER_READY) ## what learners side by side cost
+	$(BIN)/python benchmarks/parallel.py $(ARGS)
 
 test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
 	$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)

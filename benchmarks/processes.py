@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.1
+PSS_EVERY = 5
+"""Samples between two looks at what processes share."""
 LINGER_SECONDS = 60.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,6 +38,7 @@ class Cost:
         peak_mb: most memory that the command's own process held.
         tree_peak_mb: most memory that all of its processes held at one time; pages that several
             share are counted for each.
+        tree_pss_mb: the same with each page counted once; 0 where it was not asked for.
         others_cpu: seconds of CPU time that the rest of the machine took meanwhile: the noise.
         output: what it printed.
     """
@@ -49,16 +52,25 @@ class Cost:
     tree_peak_mb: float
     others_cpu: float
     output: str
+    tree_pss_mb: float = 0.0
 
 
 class CommandFailedError(RuntimeError):
     """A measured command ended with another exit code than 0."""
 
 
-def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Cost:
+def measure(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, pss: bool = False
+) -> Cost:
     """Run a command and wait for it and for everything that it leaves behind.
 
     Reaps every child of this process: nothing else may run below it meanwhile.
+
+    Args:
+        command: program and arguments.
+        env: its environment.
+        cwd: its working directory.
+        pss: whether to find out what processes share, which takes milliseconds a process.
 
     Raises:
         CommandFailedError: its exit code is not 0.
@@ -71,7 +83,7 @@ def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Cos
         process = subprocess.Popen(
             command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
-        with _Sampler(process.pid) as sampler:
+        with _Sampler(process.pid, pss=pss) as sampler:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.monotonic() - clock
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -93,6 +105,7 @@ def measure(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Cos
         tree_peak_mb=sampler.tree_peak / 1e6,
         others_cpu=max(0.0, _machine_cpu() - busy - cpu),
         output=text,
+        tree_pss_mb=sampler.tree_pss / 1e6,
     )
 
 
@@ -123,10 +136,12 @@ def _machine_cpu() -> float:
 class _Sampler(threading.Thread):
     """Watches the memory of a process and its descendants while the `with` block lasts."""
 
-    def __init__(self, root: int) -> None:
+    def __init__(self, root: int, *, pss: bool) -> None:
         super().__init__(daemon=True)
         self.peak = 0
         self.tree_peak = 0
+        self.tree_pss = 0
+        self._pss = pss
         self._root = root
         self._done = threading.Event()
 
@@ -139,12 +154,17 @@ class _Sampler(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        samples = 0
         while not self._done.wait(SAMPLE_SECONDS):
-            self.tree_peak = max(self.tree_peak, sum(_resident(self._root)))
+            resident = _resident(self._root)
+            self.tree_peak = max(self.tree_peak, sum(resident.values()))
             self.peak = max(self.peak, _high_water(self._root))
+            if self._pss and samples % PSS_EVERY == 0:
+                self.tree_pss = max(self.tree_pss, sum(map(_proportional, resident)))
+            samples += 1
 
 
-def _resident(root: int) -> Iterator[int]:
+def _resident(root: int) -> dict[int, int]:
     """Resident bytes of `root` and of each of its descendants."""
     children: dict[int, list[int]] = {}
     resident: dict[int, int] = {}
@@ -158,11 +178,22 @@ def _resident(root: int) -> Iterator[int]:
             continue
         children.setdefault(int(fields[1]), []).append(int(entry))
         resident[int(entry)] = int(fields[21]) * _PAGE
+    found: dict[int, int] = {}
     waiting = [root]
     while waiting:
         pid = waiting.pop()
-        yield resident.get(pid, 0)
+        found[pid] = resident.get(pid, 0)
         waiting += children.get(pid, [])
+    return found
+
+
+def _proportional(pid: int) -> int:
+    """Bytes of a process, its share of the pages that it shares; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _high_water(pid: int) -> int:

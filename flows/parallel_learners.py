@@ -13,7 +13,7 @@ from prefect.states import Completed
 
 from querist.config.driver import RunId
 from querist.config.parallel import ParallelExperiment
-from querist.engines import Engine, cpus_of_each, open_engine
+from querist.engines import Engine, cores_of_each, open_engine
 from querist.errors import QueristError
 from querist.flows.active_learning import active_learning
 from querist.flows.deployed import run_deployed
@@ -144,7 +144,7 @@ async def run_one(run: ParallelRun, name: str, engine: Engine | None) -> Learner
     experiment = experiment.model_copy(
         update={"driver": experiment.driver.model_copy(update={"root_log_dir": run.reference.root})}
     )
-    cpus = cpus_of_each(run.experiment.parallel, at_once(run))
+    cores = cores_of_each(run.experiment.parallel, at_once(run))
     channel = current_channel()
     context = LearnerContext(
         delivers=True, safe_point=None if channel is None else channel.of(name, reference)
@@ -154,7 +154,7 @@ async def run_one(run: ParallelRun, name: str, engine: Engine | None) -> Learner
             summary = await run_deployed(run.experiment.parallel, experiment, reference)
         else:
             async with engine.host(name) as host:
-                await host.make(use_at_most, cpus)
+                await host.make(use_at_most, cores)
                 with hosted_by(host), surrounded_by(context):
                     summary = await active_learning(experiment, reference.run_id)
     except Exception as error:

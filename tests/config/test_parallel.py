@@ -89,3 +89,10 @@ def test_ids_of_learners_fit_into_a_folders_name() -> None:
     several({"name": "a"}).check_id("x" * 62)
     with pytest.raises(ConfigurationError, match="1 to 64 letters"):
         several({"name": "abc"}).check_id("x" * 62)
+
+
+def test_cores_for_each_learner_are_its_threads() -> None:
+    made = several({}, {"name": "own", "training": {"threads": 1}}, resources={"cpus": 3})
+    assert made.experiment("learner_0", "p").training.threads == 3
+    assert made.experiment("own", "p").training.threads == 1
+    assert several({}).experiment("learner_0", "p").training.threads == "auto"

@@ -237,6 +237,8 @@ class ParallelExperiment(Group):
         content = merge(base, settings)
         if "seed" not in settings:
             content["seed"] = derive_seed(self.base.seed, SETUP, "learner", learner) % _SEEDS
+        if self.parallel.resources.cpus and content["training"].get("threads") == "auto":
+            content["training"] = {**content["training"], "threads": self.parallel.resources.cpus}
         if content["data"].get("seed") is None:
             content["data"] = {**content["data"], "seed": self.base.seed}
         if "name" not in settings:

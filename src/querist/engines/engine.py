@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from querist.config.parallel import ParallelConfig
 from querist.errors import ConfigurationError
 from querist.runs.host import Host
+from querist.training.threads import cores
 
 
 class Engine(Protocol):
@@ -56,8 +56,13 @@ async def open_engine(config: ParallelConfig, learners: int) -> AsyncIterator[En
         )
 
 
-def cpus_of_each(config: ParallelConfig, learners: int) -> int:
-    """CPU threads of one learner: what is configured, or its share of the cores."""
+def cores_of_each(config: ParallelConfig, learners: int) -> int | None:
+    """Cores of one learner: what is configured, else its share of this machine's.
+
+    On Ray one, for which it asks by itself; None on a cluster of Dask, whose machines nobody knows.
+    """
     if config.resources.cpus is not None:
         return config.resources.cpus
-    return max(1, (os.cpu_count() or 1) // max(1, learners))
+    if config.where == "ray":
+        return 1
+    return None if config.address else max(1, cores() // learners)

@@ -23,21 +23,21 @@ def choose_threads(setting: Literal["auto"] | int, parameters: int) -> int:
     """The number of threads for a model with so many weights."""
     if setting != "auto":
         return setting
-    return 1 if parameters < SMALL_MODEL_PARAMETERS else _cores()
+    return 1 if parameters < SMALL_MODEL_PARAMETERS else cores()
 
 
-def use_at_most(cores: int | None) -> None:
+def use_at_most(number: int | None) -> None:
     """From now on learners of this process that choose for themselves use no more than that.
 
     Args:
-        cores: how many; None = as many as there are.
+        number: how many; None = as many as there are.
     """
     global _at_most
-    _at_most = cores
+    _at_most = number
 
 
-def _cores() -> int:
-    """The cores that this process may use, where the system tells."""
+def cores() -> int:
+    """The cores that this process may use, where the system tells and nobody has set a limit."""
     if hasattr(os, "sched_getaffinity"):
         there = len(os.sched_getaffinity(0))
     else:
