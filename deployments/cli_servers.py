@@ -17,7 +17,7 @@ def up(
     prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    limit: Annotated[int, typer.Option(min=1, help="Flow runs at once.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, help="Flow runs at once.")] = 4,
     poll: Annotated[float, typer.Option(min=0.5, help="Seconds between looks for new ones.")] = 5.0,
     allow_other_machines: Annotated[
         bool, typer.Option(help="Needed for an address that other machines reach.")
