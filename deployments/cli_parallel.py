@@ -105,7 +105,7 @@ def _drive(
     with own_hosts(forks):
         from querist.deployments.terminal import Watch, show_parallel
         from querist.flows import parallel_learners
-        from querist.runs.parallel import ParallelSummary
+        from querist.runs.outcomes import ParallelSummary
 
         chosen = run_id or experiment.base.driver.run_id or secrets.token_hex(4)
         try:

@@ -17,7 +17,7 @@ from querist.flows.comparison import ComparisonResult
 from querist.phases.conclude import Summary
 from querist.progress import Progress as RunProgress
 from querist.progress import watched_by
-from querist.runs.parallel import ParallelSummary
+from querist.runs.outcomes import ParallelSummary
 
 LINE_SECONDS = 5.0
 """Where the output is no terminal, a line is printed this often at most."""

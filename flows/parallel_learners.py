@@ -21,7 +21,8 @@ from querist.flows.learner_context import LearnerContext, surrounded_by
 from querist.flows.served import parallel_as_served
 from querist.flows.stream import current_channel
 from querist.runs.host import hosted_by
-from querist.runs.parallel import FAILED, STOPPED, LearnerOutcome, ParallelRun, ParallelSummary
+from querist.runs.outcomes import FAILED, STOPPED, LearnerOutcome, ParallelSummary
+from querist.runs.parallel import ParallelRun
 from querist.tracking.delivery import Delivery
 from querist.training.threads import use_at_most
 

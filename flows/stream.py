@@ -19,7 +19,7 @@ from querist.errors import UnknownNameError
 from querist.flows.learner_context import SafePoint
 from querist.phases.finish import IterationEnd
 from querist.runs.host import current_host
-from querist.runs.parallel import ParallelSummary
+from querist.runs.outcomes import ParallelSummary
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
 from querist.runs.steering import ask_to_set, ask_to_stop

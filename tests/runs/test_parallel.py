@@ -11,15 +11,8 @@ import pytest
 
 from querist.config.parallel import Selector, build_parallel
 from querist.errors import ConfigurationError, RunExistsError, RunLockedError
-from querist.runs.parallel import (
-    LearnerOutcome,
-    ParallelRun,
-    is_parallel_run,
-    judge,
-    labels_to,
-    load_parallel,
-    select_best,
-)
+from querist.runs.outcomes import LearnerOutcome, judge, labels_to, select_best
+from querist.runs.parallel import ParallelRun, is_parallel_run, load_parallel
 
 from ..config.test_parallel import BASE
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from querist.config.parallel import ParallelConfig
-from querist.engines.remote import RemoteSteps
+from querist.engines.remote import RemoteHost, RemoteSteps
 from querist.errors import ConfigurationError
 from querist.runs.host import Host, HostDiedError, Step
-from querist.runs.open import close_run
 from querist.runs.process_host import pass_on
 from querist.runs.reference import RunReference
 
@@ -120,27 +119,14 @@ class DaskEngine:
             self._taken.discard(worker)
 
 
-class DaskHost:
+class DaskHost(RemoteHost):
     """Carries out a learner's steps in a Dask actor. What they say comes when each is over."""
 
     def __init__(self, learner: str, actor: Any, client: Any, worker: str) -> None:
-        self._learner = learner
+        super().__init__("Dask actor", learner)
         self._actor = actor
         self._client = client
         self._worker = worker
-
-    async def make(self, step: Step, *args: Any) -> Any:
-        """Call `step(*args)` in the actor."""
-        return await self._ask(None, step, args)
-
-    async def call(self, run: RunReference, step: Step, *args: Any) -> Any:
-        """Call `step(run, *args)` in the actor."""
-        return await self._ask(run, step, args)
-
-    async def release(self, run: RunReference) -> None:
-        """Close the run; nothing to do when the worker is gone."""
-        with suppress(HostDiedError):
-            await self._ask(None, close_run, (run,))
 
     async def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
         answer = asyncio.ensure_future(_awaited(self._actor.all_of(run, step, args)))
@@ -167,13 +153,6 @@ class DaskHost:
                 return content
             pass_on(kind, content)
         raise self._died("its answer is missing")
-
-    def _died(self, why: object) -> HostDiedError:
-        words = " ".join(str(why).split())[:300]
-        return HostDiedError(
-            f"the Dask actor of {self._learner} ended, {words}: `querist resume` goes on where the "
-            "run stands"
-        )
 
 
 async def workers_of(client: Any) -> dict[str, Any]:

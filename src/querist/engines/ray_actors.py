@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from querist.config.parallel import ParallelConfig
-from querist.engines.remote import RemoteSteps
+from querist.engines.remote import RemoteHost, RemoteSteps
 from querist.errors import ConfigurationError
-from querist.runs.host import Host, HostDiedError, Step
-from querist.runs.open import close_run
+from querist.runs.host import Host, Step
 from querist.runs.process_host import pass_on
 from querist.runs.reference import RunReference
 
@@ -102,25 +101,12 @@ def _check_room(has: dict[str, float], cpus: int, gpus: int, learners: int) -> N
             )
 
 
-class RayHost:
+class RayHost(RemoteHost):
     """Carries out a learner's steps in a Ray actor."""
 
     def __init__(self, learner: str, actor: Any) -> None:
-        self._learner = learner
+        super().__init__("Ray actor", learner)
         self._actor = actor
-
-    async def make(self, step: Step, *args: Any) -> Any:
-        """Call `step(*args)` in the actor."""
-        return await self._ask(None, step, args)
-
-    async def call(self, run: RunReference, step: Step, *args: Any) -> Any:
-        """Call `step(run, *args)` in the actor."""
-        return await self._ask(run, step, args)
-
-    async def release(self, run: RunReference) -> None:
-        """Close the run; nothing to do when the actor is gone."""
-        with suppress(HostDiedError):
-            await self._ask(None, close_run, (run,))
 
     async def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
         from ray.exceptions import RayActorError, RayTaskError
@@ -140,13 +126,6 @@ class RayHost:
             self.stop()
             raise
         raise self._died("its answer is missing")
-
-    def _died(self, why: object) -> HostDiedError:
-        words = " ".join(str(why).split())[:300]
-        return HostDiedError(
-            f"the Ray actor of {self._learner} ended, {words}: `querist resume` goes on where the "
-            "run stands"
-        )
 
     def stop(self) -> None:
         """End the actor, in the middle of a step if need be."""

@@ -1,4 +1,4 @@
-"""The far side of engines on clusters: carries out steps where it is, and says what goes on."""
+"""What engines on clusters share: the host here, and what carries out its steps there."""
 
 from __future__ import annotations
 
@@ -7,16 +7,52 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from querist.progress import watched_by
-from querist.runs.host import Step
+from querist.runs.host import HostDiedError, Step
+from querist.runs.open import close_run
 from querist.runs.process_host import NOT_FOR_STEPS
 from querist.runs.reference import RunReference
 from querist.runs.served_steps import answer_of, portable_record
 
 Said = tuple[str, Any]
 """`progress`, `log`, and at last `result` or `error`, with what it is."""
+
+
+class RemoteHost:
+    """Carries out a learner's steps in an actor of a cluster.
+
+    Args:
+        kind: what the actor is, for messages.
+        learner: whose steps they are.
+    """
+
+    def __init__(self, kind: str, learner: str) -> None:
+        self._who = f"the {kind} of {learner}"
+
+    async def make(self, step: Step, *args: Any) -> Any:
+        """Call `step(*args)` in the actor."""
+        return await self._ask(None, step, args)
+
+    async def call(self, run: RunReference, step: Step, *args: Any) -> Any:
+        """Call `step(run, *args)` in the actor."""
+        return await self._ask(run, step, args)
+
+    async def release(self, run: RunReference) -> None:
+        """Close the run; nothing to do when the actor is gone."""
+        with suppress(HostDiedError):
+            await self._ask(None, close_run, (run,))
+
+    async def _ask(self, run: RunReference | None, step: Step, args: tuple[Any, ...]) -> Any:
+        raise NotImplementedError
+
+    def _died(self, why: object) -> HostDiedError:
+        words = " ".join(str(why).split())[:300]
+        return HostDiedError(
+            f"{self._who} ended, {words}: `querist resume` goes on where the run stands"
+        )
 
 
 class RemoteSteps:
