@@ -68,7 +68,7 @@ def test_each_learner_is_a_run_of_its_own(cli: Cli, run: Any, prefect_home: Path
         {"name": "short", "stop": {"name": "max_iterations", "options": {"n": 1}}},
         name="several moons",
         tracking={},
-        parallel={"selector": {"metric": "f1"}},
+        parallel={"selector": {"metric": "f1", "challenger_of": "moons of several"}},
     )
     done = run(content, "--json")
     assert done.code == 0, done
@@ -100,6 +100,14 @@ def test_each_learner_is_a_run_of_its_own(cli: Cli, run: Any, prefect_home: Path
     children = {name for name, parent in names if parent is not None}
     assert {"several moons · learner_0", "several moons · greedy"} <= children
     assert ("several moons", None) in names
+    with sqlite3.connect(cli.root / "mlflow.db") as store:
+        (challenger,) = store.execute(
+            "select v.run_id from registered_model_aliases a join model_versions v "
+            "on v.name = a.name and v.version = a.version "
+            "where a.name = 'moons of several' and a.alias = 'challenger'"
+        ).fetchall()
+        names = dict(store.execute("select run_uuid, name from runs").fetchall())
+    assert names[challenger[0]].endswith(f"p-{found['best']}")
     assert sorted(nested(cli.root / "mlflow.db")) == [
         ("several moons p", None),
         ("several moons · greedy p-greedy", "several moons p"),

@@ -91,6 +91,10 @@ class Selector(Group):
     direction: Literal["auto", "max", "min"] = "auto"
     """Which way the metric is better; `auto` for metrics whose direction is known."""
 
+    challenger_of: str | None = Field(default=None, max_length=200, pattern=r"^[\w .-]+$")
+    """The registered model in MLflow whose alias `challenger` shall point to the best learner's
+    final model, made unless it is there. Default: none is registered."""
+
     @model_validator(mode="after")
     def _known_direction(self) -> Self:
         direction_of(self.metric, self.direction)

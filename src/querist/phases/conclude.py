@@ -16,7 +16,7 @@ from querist.phases.metrology import export_metrology
 from querist.runs.data import RunData
 from querist.runs.model import bring_model_to, mend_checkpoint
 from querist.runs.run import Run
-from querist.runs.tracking import track_end, track_file, track_missing, track_model
+from querist.runs.tracking import FINAL_MODEL, track_end, track_file, track_missing, track_model
 from querist.storage.atomic import write_file
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def conclude(run: Run) -> Summary:
     for path in draw(run):
         track_file(run, path, "figures")
     if not run.experiment.driver.skip_training:
-        track_model(run, yields, "model")
+        track_model(run, yields, FINAL_MODEL)
     crash_point("conclude.tracked")
     summary = summarize(run, last, yields)
     write_file(run.reference.folder / SUMMARY_FILE, json.dumps(asdict(summary), indent=1).encode())

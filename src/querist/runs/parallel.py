@@ -28,12 +28,19 @@ from querist.runs.open import (
 from querist.runs.outcomes import LearnerOutcome, ParallelSummary, judge, select_best
 from querist.runs.records import read_metrology
 from querist.runs.reference import RunReference
-from querist.runs.tracking import code_version, flat_parameters, track_end, tracking_address
+from querist.runs.tracking import (
+    FINAL_MODEL,
+    code_version,
+    flat_parameters,
+    track_end,
+    tracking_address,
+)
 from querist.storage.atomic import TEMPORARY, create_folder, sha256, write_file
 from querist.tracking.spool import TrackingSpool
 
 PARALLEL_FILE = "parallel.yaml"
 RESULT_FILE = "result.json"
+CHALLENGER = "challenger"
 CURVES = Path("figures") / "learning_curves.png"
 _OURS = {
     LOCK_FILE, f"{TEMPORARY}{PARALLEL_FILE}",
@@ -229,8 +236,22 @@ class ParallelRun:
                 **{f"querist.learner.{o.name}": o.reason for o in outcomes},
             }
             self.spool.append("tags", once=f"tags {sorted(tags.items())}", values=tags)
+        if best is not None:
+            self._challenge(best)
         self.track_end("FAILED" if verdict == "failed" else "FINISHED")
         return summary
+
+    def _challenge(self, best: str) -> None:
+        """Have the best learner's final model wait for promotion, where that is wanted."""
+        selector = self.experiment.parallel.selector
+        spool = TrackingSpool(self.run_of(best).folder)
+        if selector is None or selector.challenger_of is None or spool.status is None:
+            return
+        name = selector.challenger_of
+        spool.append(
+            "alias", once=f"challenger of {name}", model=FINAL_MODEL, name=name, alias=CHALLENGER
+        )
+        spool.close()
 
     def _folder_of(self, outcome: LearnerOutcome) -> Path:
         return self.reference.root / outcome.run_id

@@ -31,6 +31,8 @@ from querist.tracking.spool import TrackingSpool
 from querist.values import Phase, Task
 
 EXAMPLE_ROWS = 5
+FINAL_MODEL = "model"
+"""What the model that a run yields is called in the tracker."""
 _log = logging.getLogger(__name__)
 
 

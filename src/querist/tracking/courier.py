@@ -55,6 +55,7 @@ class Courier:
             "start": self._start,
             "artifact": self._artifact,
             "model": self._model,
+            "alias": self._alias,
             "tags": self._tags,
             "end": self._end,
         }
@@ -79,7 +80,8 @@ class Courier:
             if event.seq > self.progress.seq:
                 self._waiting.append(event)
                 continue
-            self._ended = event.kind == "end" and event.payload.get("status") == "FINISHED"
+            finished = event.kind == "end" and event.payload.get("status") == "FINISHED"
+            self._ended = finished or (self._ended and event.kind == "alias")
             if event.kind == "metrics":
                 with contextlib.suppress(UndeliverableError):
                     self._new_points(event)
@@ -98,7 +100,8 @@ class Courier:
                 return
             self._reader.sync()
             problems = self._deliver(batch)
-            self._ended = batch[-1].kind == "end"
+            # What comes behind a run's end, a word about its model, does not begin it anew.
+            self._ended = batch[-1].kind == "end" or (self._ended and batch[-1].kind == "alias")
             self._note(seq=batch[-1].seq, error=None, problems=problems)
             self.delivered += len(batch)
             self.error = None
@@ -279,6 +282,16 @@ class Courier:
         return store.log_model(
             run_id, seq=event.seq, name=_text(event, "name"), step=step, metrics=metrics, **paths
         )
+
+    def _alias(self, event: Event) -> list[str]:
+        store, run_id = self._run()
+        store.point_alias_to(
+            run_id,
+            model=_text(event, "model"),
+            name=_text(event, "name"),
+            alias=_text(event, "alias"),
+        )
+        return []
 
     def _tags(self, event: Event) -> list[str]:
         values = event.payload.get("values")

@@ -54,6 +54,7 @@ from querist.tracking.mlflow_names import (  # noqa: E402
 )
 from querist.tracking.model_requirements import model_requirements  # noqa: E402
 from querist.tracking.new_database import make_database  # noqa: E402
+from querist.tracking.registered import point_alias_to  # noqa: E402
 from querist.tracking.served_learner import ServedLearner  # noqa: E402
 from querist.tracking.spool import UndeliverableError  # noqa: E402
 from querist.tracking.user_code import UserCode, copy_user_code, find_user_code  # noqa: E402
@@ -201,6 +202,18 @@ class MlflowStore:
             "without it: run `querist sync` from the folder that holds it"
             for package in code.missing
         ]
+
+    def point_alias_to(self, run_id: str, *, model: str, name: str, alias: str) -> None:
+        """Register a model that the run has logged, and let an alias point to it.
+
+        Raises:
+            UndeliverableError: the run has logged no such model.
+        """
+        run = self._client.get_run(run_id)
+        logged = [m for models in self._models(run).values() for m in models if m.name == model]
+        if not logged:
+            raise UndeliverableError(f"the run has logged no model {model!r}")
+        point_alias_to(self._client, logged[0], name=name, alias=alias, run_id=run_id)
 
     def _find_or_create(self, start: Mapping[str, Any], *, time: float) -> Run:
         experiment_id = self._experiment(str(start["experiment"]), start.get("artifact_root"))
