@@ -272,7 +272,8 @@ def test_every_number_has_a_finite_range() -> None:
 GROUP_AT = {
     "Experiment": (), "TrainingConfig": ("training",),
     "EarlyStopping": ("training", "early_stopping"),
-    "DriverConfig": ("driver",), "TrackingConfig": ("tracking",), "SplitConfig": ("data", "split"),
+    "DriverConfig": ("driver",), "TrackingConfig": ("tracking",), "DataConfig": ("data",),
+    "SplitConfig": ("data", "split"),
     "StrategiesConfig": ("strategies",), "InitialConfig": ("data", "initial"),
     "QueryComponent": ("strategies", "query"),
 }  # fmt: skip
