@@ -277,11 +277,14 @@ def test_features_that_are_not_finite(
 
 
 @pytest.mark.parametrize("query", ["margin", "entropy", "least_confidence"])
-def test_a_learner_that_gives_nan(query: str, survived: Callable[..., None]) -> None:
+def test_a_learner_that_gives_nan(
+    query: str, tried: Callable[..., None], survived: Callable[..., None]
+) -> None:
     from querist.context import QueryContext
     from querist.pools import LabeledSet
     from querist.testing.predictors import FixedProbabilities
 
+    tried(19)
     probabilities = torch.full((20, 2), 0.5)
     probabilities[7, 0] = math.nan
     pool = TensorPool(points(20))
@@ -307,8 +310,11 @@ def test_a_run_on_features_that_are_not_finite(
     bad: float,
     component: Callable[..., str],  # noqa: F811
     experiment: Callable[..., Any],  # noqa: F811
+    tried: Callable[..., None],
     survived: Callable[..., None],
 ) -> None:
+    tried(19)
+
     def spoil(pool: TensorPool) -> TensorPool:
         pool._features[2, 1] = bad  # type: ignore[call-overload]
         return pool

@@ -254,11 +254,13 @@ def test_the_same_parallel_run_twice(cli: Cli, tmp_path: Path) -> None:
     while not (cli.root / "p" / "parallel.yaml").exists():
         assert time.monotonic() < until, process.poll()
         time.sleep(0.05)
-    assert "exists already" in cli("run", "several.yaml", "--run-id", "p").says_one_line(2)
-    assert "being worked on by process" in cli("resume", "p").says_one_line(2)
+    working = "being worked on by process"
+    assert working in cli("run", "several.yaml", "--run-id", "p").says_one_line(2)
+    assert working in cli("resume", "p").says_one_line(2)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert set(reasons(result(cli)).values()) == {"max iterations: 30"}
+    assert "exists already" in cli("run", "several.yaml", "--run-id", "p").says_one_line(2)
 
 
 def test_ctrl_c_stops_all_of_them_within_seconds_and_they_go_on(cli: Cli, tmp_path: Path) -> None:
