@@ -281,3 +281,22 @@ def test_ctrl_c_stops_all_of_them_within_seconds_and_they_go_on(cli: Cli, tmp_pa
     assert "`querist resume p`" in err
     states = [s["state"] for s in json.loads(cli("status", "p", "--json").out)]
     assert states == ["stopped", "stopped"]
+
+
+def test_the_example_as_it_is(cli: Cli) -> None:
+    """One learner stops early by its error, and the others go on."""
+    example = REPOSITORY / "examples" / "parallel" / "experiment.yaml"
+    done = cli("run", str(example), "--set", "tracking.enabled=false", "--run-id", "p")
+    assert done.code == 0, done
+    found = result(cli)
+    assert set(reasons(found)) == {"adaptive", "per_iteration", "constant"}
+    assert all(why.startswith("criterion met: mse 0.0") for why in reasons(found).values())
+    iterations = {one["name"]: one["iterations"] for one in found["learners"]}
+    assert len(set(iterations.values())) > 1
+    assert found["best"] == min(iterations, key=lambda name: iterations[name])
+    commits = "select settings from commits join runs on runs.id = run where run_id = ? order by 1"
+    with sqlite3.connect(cli.root / "p" / "ledger.db") as ledger:
+        settings = [json.loads(s) for (s,) in ledger.execute(commits, ["p-adaptive"])]
+    noise = {round(s["strategies"]["label"]["options"]["noise"], 6) for s in settings}
+    assert {0.1, 0.095, round(0.1 * 0.95**5, 6)} <= noise
+    assert {s["training"]["batch_size"] for s in settings} >= {16, 24, 32, 40, 48, 56}
