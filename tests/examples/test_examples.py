@@ -11,6 +11,7 @@ from examples.two_moons.data import moons_pool, sample_moons
 from examples.two_moons.model import MoonClassifier
 from querist.config.comparison import build_comparison
 from querist.config.load import load_experiment, read_yaml
+from querist.config.parallel import build_parallel, is_parallel
 from querist.runs.open import check_components
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -20,7 +21,13 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
     "file", sorted(EXAMPLES.rglob("experiment.yaml")), ids=lambda f: f.parent.name
 )
 def test_every_experiment_is_valid(file: Path) -> None:
-    check_components(load_experiment(file))
+    content = read_yaml(file)
+    if not is_parallel(content):
+        check_components(load_experiment(file))
+        return
+    learners = build_parallel(content, str(file))
+    for learner in learners.learners:
+        check_components(learners.experiment(learner.name, "parent"))
 
 
 def test_two_moons_is_the_main_job() -> None:
