@@ -6,7 +6,7 @@ be built again after a crash, so it keeps nothing between calls that its argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import torch
 from querist.values import (
     Evaluation,
     History,
+    Item,
     Label,
     MetrologyRecord,
     Selection,
@@ -194,7 +195,31 @@ class Gate(Protocol):
     """Decides whether a challenger takes the champion's place."""
 
     def compare(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
-        """`champion` is None while there is none yet. A NaN or missing metric never promotes."""
+        """`champion` is None while there is none yet. A NaN or missing metric never promotes.
+
+        A gate with an attribute `wants_outcomes = True` finds what both models say of each sample
+        in `outcomes`.
+        """
+        ...
+
+
+@runtime_checkable
+class ItemSource(Protocol):
+    """Data that grow: samples with names, of which some are labeled."""
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are; None for regression."""
+        ...
+
+    def items(self) -> Iterable[Item]:
+        """Everything there is now, in an order of its own. Asked again there may be more; what was
+        there stays, though its label may have been corrected.
+        """
+        ...
+
+    def features(self, ids: Sequence[str]) -> torch.Tensor:
+        """The features of items `(k, ...)`, in that order. Never other ones for the same item."""
         ...
 
 

@@ -40,10 +40,12 @@ KINDS = (
     "schedule",
     "schedule_function",
     "gate",
+    "items",
 )
 ALLOWED_BY_DEFAULT = frozenset(
     {
         "examples",
+        "querist.items",
         "querist.learners",
         "querist.pools",
         "querist.queues",
@@ -57,6 +59,7 @@ ALLOWED_PACKAGES_VARIABLE = "QUERIST_ALLOWED_PACKAGES"
 
 _BUILT_IN_MODULES = (
     "querist.pools",
+    "querist.items",
     "querist.learners",
     "querist.training.loop",
     "querist.queues",

@@ -108,23 +108,96 @@ class StopDecision:
 
 
 @dataclass(frozen=True)
+class Item:
+    """One sample that has a name of its own, in data that grow.
+
+    Attributes:
+        id: its name; never another sample's.
+        digest: SHA-256 of its content.
+        label: what is known of it; None while nothing is.
+        metadata: what else is known of it, as JSON; its subset stands under
+            `{"system": {"tags": {"train": true}}}`.
+    """
+
+    id: str
+    digest: str
+    label: LabelValue | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes in one image, found or true.
+
+    Attributes:
+        boxes: `(m, 4)`: left, top, right, bottom.
+        classes: `(m,)` int64.
+        scores: `(m,)`, how sure the model is; None for the truth.
+    """
+
+    boxes: torch.Tensor
+    classes: torch.Tensor
+    scores: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a model says of each sample of a test set, beside the truth.
+
+    Attributes:
+        task: classification or regression.
+        classes: number of classes; None for regression.
+        targets: the truth `(m,)` or `(m, d)`.
+        predictions: class indices `(m,)`, or numbers shaped like the targets.
+        probabilities: `(m, c)`; None for regression.
+        slices: samples that are looked at apart, as positions `(k,)`, by value, by what they are
+            sliced by: `{"site": {"north": tensor([0, 3])}}`.
+        found, truth: for detection, the boxes of each sample; None otherwise.
+        seconds: how long a prediction takes, per sample; None where it was not measured.
+    """
+
+    task: Task
+    classes: int | None
+    targets: torch.Tensor
+    predictions: torch.Tensor
+    probabilities: torch.Tensor | None = None
+    slices: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    found: Sequence[Detections] | None = None
+    truth: Sequence[Detections] | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A model's numbers on one test set, for a gate.
 
     Attributes:
-        iteration: the iteration whose model it is.
+        iteration: the iteration (of a run) or the version (of a registered model) that it is.
         metrics: metrology by metric name.
         test_digest: SHA-256 of the test set that the numbers come from.
+        outcomes: what the model says of each sample; None unless the gate has `wants_outcomes`.
+        curves: training curves by name, a value an epoch.
     """
 
     iteration: int
     metrics: Mapping[str, float]
     test_digest: str
+    outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison inside a verdict, with its numbers."""
+    """One comparison inside a verdict, with its numbers.
+
+    Attributes:
+        metric: what was compared; with its slice, where it was one: `f1 (site north)`.
+        champion, challenger: the numbers; None where there is none.
+        min_delta: better means by more than this.
+        won: whether the challenger wins it.
+        reason: why, in words.
+        low, high: a confidence interval of how much better the challenger is; None without one.
+    """
 
     metric: str
     champion: float | None
@@ -132,6 +205,8 @@ class Check:
     min_delta: float
     won: bool
     reason: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,3 +216,8 @@ class Verdict:
     promote: bool
     reason: str
     checks: tuple[Check, ...] = ()
+
+    @property
+    def action(self) -> str:
+        """`update_model` or `discard`."""
+        return "update_model" if self.promote else "discard"

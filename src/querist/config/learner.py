@@ -1,0 +1,22 @@
+"""What a model is and how it is fitted: enough to build it again from a checkpoint."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from querist.config.component import Component
+from querist.config.group import Group
+from querist.config.training import TrainingConfig
+
+
+class LearnerSettings(Group):
+    """A model, how it is fitted, and the seed of its first weights."""
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """All randomness is derived from it."""
+
+    learner: Component
+    """The model: `sklearn` with an estimator, or a torch module of an allowed package."""
+
+    training: TrainingConfig = TrainingConfig()
+    """How the learner is fitted."""

@@ -1,0 +1,1 @@
+"""The steps of retraining, each a function of an open lineage."""
