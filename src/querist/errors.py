@@ -17,6 +17,7 @@ QueristError
     ├── RunLockedError                 another process is working on the run
     │   └── LeaseLostError             another process has taken the run over from this one
     ├── BudgetError                    a request that the label budget does not cover
+    ├── ChampionChangedError           a verdict against a model that is champion no more
     ├── CheckpointError                a checkpoint that is missing or damaged
     └── StorageError (OSError)         the disk refused a write
 
@@ -140,6 +141,10 @@ class LeaseLostError(RunLockedError):
 
 class BudgetError(RunError):
     """A request that the label budget does not cover; nobody was asked."""
+
+
+class ChampionChangedError(RunError):
+    """The verdict was against another champion than the present one; nothing was promoted."""
 
 
 class CheckpointError(RunError):

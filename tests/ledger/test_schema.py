@@ -118,7 +118,7 @@ def test_a_migrated_database_is_usable(own_place: Place, opened: Opened) -> None
 
 
 def test_versions_are_numbered(tmp_path: Path) -> None:
-    assert schema.known_versions() == ["1", "0001", "0002"]
+    assert schema.known_versions() == ["1", "0001", "0002", "0003"]
     assert schema.known_versions()[-1] == t.SCHEMA_VERSION
 
 

@@ -21,7 +21,9 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0002"
+from querist.ledger.model_tables import MODEL_TABLES, add_model_tables
+
+SCHEMA_VERSION = "0003"
 """The newest migration."""
 
 metadata = MetaData()
@@ -227,6 +229,11 @@ alembic_version = Table(
     metadata,
     Column("version_num", String(32), primary_key=True),
     comment="the newest migration that was applied",
+)
+
+add_model_tables(metadata)
+items, answers, retrainings, steps, versions, comparisons, promotions = (
+    metadata.tables[name] for name in MODEL_TABLES
 )
 
 APPEND_ONLY = tuple(table.name for table in metadata.sorted_tables if table is not alembic_version)

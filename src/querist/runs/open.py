@@ -28,7 +28,7 @@ from querist.errors import (
 from querist.faults import crash_point
 from querist.learners.build import build_learner
 from querist.ledger import Ledger
-from querist.ledger.ledger import MADE
+from querist.ledger.leased import MADE
 from querist.queues import LedgerQueue, RequestQueue
 from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
