@@ -41,6 +41,17 @@ POINTS = {
     "commit.recorded": "the iteration is committed, the tracker has not heard of it",
     "conclude.tracked": "the final model is handed to the tracker, there is no summary",
     "conclude.summed": "the summary is there, the run is not marked as concluded",
+    "lineage.ledger": "a new model's ledger has its tables, lineage.yaml is not there",
+    "pull.recorded": "a retraining is entered with its answers, nothing is split",
+    "split.transaction": "in the transaction of the split",
+    "version.settings": "a new version's settings are written, it is not trained",
+    "version.checkpoint": "a version's weights have their name, and no row in the ledger",
+    "version.recorded": "a version is recorded, the tracker has not heard of it",
+    "compare.judged": "the gate has spoken, and nothing is recorded",
+    "compare.recorded": "the verdict is recorded, the step is not",
+    "promote.transaction": "in the transaction of a promotion",
+    "promote.recorded": "a promotion is recorded, the step is not, the tracker has not heard of it",
+    "promote.told": "the tracker is told of a promotion, the step is not recorded",
 }
 
 

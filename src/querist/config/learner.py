@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from querist.config.component import Component
 from querist.config.group import Group
+from querist.config.subsets import SubsetName
 from querist.config.training import TrainingConfig
 
 
@@ -20,3 +21,19 @@ class LearnerSettings(Group):
 
     training: TrainingConfig = TrainingConfig()
     """How the learner is fitted."""
+
+
+class VersionSettings(LearnerSettings):
+    """What a version of a registered model is, and which items it was trained and compared on."""
+
+    train_subset: SubsetName
+    """The subset that it was trained on."""
+
+    test_subset: SubsetName
+    """The subset that it was compared on."""
+
+    train_filter: dict[str, JsonValue] | None = None
+    """Only items of the train subset that match."""
+
+    test_filter: dict[str, JsonValue] | None = None
+    """Only items of the test subset that match."""

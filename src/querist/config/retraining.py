@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
 from querist.config.compare import CompareConfig
 from querist.config.component import Component
@@ -13,9 +14,11 @@ from querist.config.driver import RunId, check_folder
 from querist.config.experiment import Experiment
 from querist.config.group import Group
 from querist.config.limits import MAX_COMPONENTS, check_limits
+from querist.config.load import build_experiment, explain, read_yaml
 from querist.config.subsets import TEST, TRAIN, SubsetName, SubsetsConfig
 from querist.config.tracking import TrackingConfig
 from querist.config.training import TrainingConfig
+from querist.errors import ConfigurationError
 
 Filter = dict[str, JsonValue]
 """A filter over items' metadata: see `querist.items.filters`."""
@@ -186,3 +189,28 @@ class Retraining(Group):
     def _limits(cls, value: Any) -> Any:  # the last one that is defined is the first that runs
         check_limits(value)
         return value
+
+
+def is_retraining(content: Mapping[str, Any]) -> bool:
+    """Whether a file's content is about a registered model, not about an experiment."""
+    return "model" in content
+
+
+def build_retraining(content: Mapping[str, Any], source: Path) -> Retraining:
+    """The retraining in a file's content.
+
+    `collect.experiment` may be the path of an experiment's file, relative to `source`.
+
+    Raises:
+        ConfigurationError: the first thing that is wrong with it, in one line.
+    """
+    collect = content.get("collect")
+    if isinstance(collect, dict) and isinstance(collect.get("experiment"), str):
+        inner = source.parent / collect["experiment"]
+        experiment = build_experiment(read_yaml(inner), f"{source}: collect.experiment")
+        collect = {**collect, "experiment": experiment}
+        content = {**content, "collect": collect}
+    try:
+        return Retraining.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{source}: {explain(error, Retraining)}") from error
