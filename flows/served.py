@@ -13,10 +13,14 @@ from pathlib import Path
 from querist.config import Experiment
 from querist.config.driver import DriverConfig
 from querist.config.parallel import ParallelExperiment
+from querist.config.retraining import Retraining
 from querist.errors import ConfigurationError
 
 ROOT_VARIABLE = "QUERIST_ROOT"
 """The folder, absolute, inside which served flows write; unset where the user is the operator."""
+_NO_TRACKER = (
+    "tracking.uri is the operator's to set where flows are served (MLFLOW_TRACKING_URI): remove it"
+)
 
 
 def as_served(experiment: Experiment) -> Experiment:
@@ -29,14 +33,40 @@ def as_served(experiment: Experiment) -> Experiment:
     if not root:
         return experiment
     if experiment.tracking.uri is not None:
-        raise ConfigurationError(
-            "tracking.uri is the operator's to set where flows are served "
-            "(MLFLOW_TRACKING_URI): remove it"
-        )
+        raise ConfigurationError(_NO_TRACKER)
     driver = experiment.driver.model_copy(
         update={"root_log_dir": _inside(Path(root), experiment.driver.root_log_dir)}
     )
     return experiment.model_copy(update={"driver": driver})
+
+
+def root_as_served(folder: Path) -> Path:
+    """A folder of runs and models inside the operator's; unchanged without one.
+
+    Raises:
+        ConfigurationError: it is outside.
+    """
+    root = os.environ.get(ROOT_VARIABLE)
+    return _inside(Path(root), folder) if root else folder
+
+
+def retraining_as_served(settings: Retraining) -> Retraining:
+    """A retraining with its folder inside the operator's; its label collection's is the same.
+
+    Raises:
+        ConfigurationError: it names a folder outside, or a tracker.
+    """
+    if os.environ.get(ROOT_VARIABLE) and settings.tracking.uri is not None:
+        raise ConfigurationError(_NO_TRACKER)
+    collect = settings.collect
+    if collect is not None:
+        driver = collect.experiment.driver.model_copy(
+            update={"root_log_dir": settings.root_log_dir, "run_id": None}
+        )
+        experiment = collect.experiment.model_copy(update={"driver": driver})
+        collect = collect.model_copy(update={"experiment": experiment})
+    root = root_as_served(settings.root_log_dir).absolute()
+    return settings.model_copy(update={"root_log_dir": root, "collect": collect})
 
 
 def parallel_as_served(experiment: ParallelExperiment) -> ParallelExperiment:

@@ -115,8 +115,9 @@ class DriftConfig(Group):
 class WhenConfig(Group):
     """What there must be to learn; any of these is enough."""
 
-    new_labels: int = Field(default=1, ge=1, le=10**9)
-    """So many labels that no version was trained on (new ones, and corrected ones)."""
+    new_labels: int = Field(default=1, ge=0, le=10**9, examples=[50])
+    """So many labels that no retraining has learned from, new ones and corrected ones. 0: a new
+    version in every window, whether or not there are new labels."""
 
     drift: DriftConfig | None = None
     """Or: new items, labeled or not, are unlike those of before, and a label is new."""

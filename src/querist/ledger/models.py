@@ -176,6 +176,17 @@ class ModelLedger(LeasedLedger):
             raise RunError(f"model {self.db.run_id} has no retraining {number}")
         return rows[0]
 
+    def unfinished(self, fingerprint: str) -> int | None:
+        """The newest retraining, if it was to learn this and did not come to its end."""
+        query = select(t.retrainings.c.retraining, t.retrainings.c.fingerprint).where(
+            t.retrainings.c.run == self.db.run
+        )
+        rows = self.db.rows(query.order_by(t.retrainings.c.retraining.desc()).limit(1))
+        if not rows or rows[0].fingerprint != fingerprint:
+            return None
+        number = int(rows[0].retraining)
+        return None if number == self.last_finished() else number
+
     def last_finished(self) -> int:
         """The newest retraining that came to its end; 0 while there is none."""
         query = select(func.max(t.steps.c.retraining)).where(

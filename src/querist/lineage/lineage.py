@@ -20,7 +20,7 @@ from typing import Any
 from querist.config.learner import VersionSettings
 from querist.config.load import dump_yaml
 from querist.config.retraining import Retraining
-from querist.errors import RunExistsError, RunNotFoundError, StorageError
+from querist.errors import RunExistsError, RunLockedError, RunNotFoundError, StorageError
 from querist.faults import crash_point
 from querist.ledger.leased import MADE
 from querist.ledger.models import ModelLedger
@@ -159,9 +159,12 @@ def create_or_open(settings: Retraining) -> Lineage:
     """
     root = settings.root_log_dir.absolute()
     reference = LineageReference(model=checked_run_id(settings.model), root=root)
-    if not is_lineage(reference.folder):
-        _create(reference, settings)
-    return open_lineage(reference, to_retrain=True)
+    with _opening:
+        if (reference.folder, True) in _open:
+            raise RunLockedError(settings.model, "another flow of this process")
+        if not is_lineage(reference.folder):
+            _create(reference, settings)
+        return open_lineage(reference, to_retrain=True)
 
 
 def _create(reference: LineageReference, settings: Retraining) -> None:

@@ -85,8 +85,6 @@ def fit(run: Run, iteration: int) -> TrainingReport:
         seed=experiment.seed,
         device=run.device,
         dtype=getattr(run.learner, "dtype", torch.float32),
-        train_step=_no_step,
-        validate_step=_no_step,
         validation=run.data.validation,
         partial=partial,
         on_epoch=on_epoch,
@@ -108,10 +106,6 @@ def mend_checkpoint(run: Run, iteration: int) -> None:
         _log.warning("%s; it is written anew", error)
         if save_checkpoint(run, iteration) != trained.get("checkpoint"):
             _log.warning("the model of iteration %d is not bit-identical to what it was", iteration)
-
-
-def _no_step(model: Any, batch: Any) -> Any:
-    raise NotImplementedError("the learner brings its own step")
 
 
 def save_checkpoint(run: Run, iteration: int) -> str:

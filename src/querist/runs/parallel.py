@@ -134,7 +134,7 @@ class ParallelRun:
         base = self.experiment.base
         if not base.tracking.enabled or self.spool.status in ("RUNNING", "FINISHED"):
             return
-        uri, artifact_root = tracking_address(base, self.reference.root)
+        uri, artifact_root = tracking_address(base.tracking, self.reference.root)
         self.spool.append(
             "start",
             uri=uri,

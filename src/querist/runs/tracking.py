@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from querist.config.experiment import Experiment
+from querist.config.tracking import TrackingConfig
 from querist.errors import CheckpointError, StorageError
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
@@ -36,13 +36,13 @@ FINAL_MODEL = "model"
 _log = logging.getLogger(__name__)
 
 
-def tracking_address(experiment: Experiment, root: Path) -> tuple[str, str | None]:
+def tracking_address(tracking: TrackingConfig, root: Path) -> tuple[str, str | None]:
     """The MLflow tracking URI, and the artifact folder where the store is our own SQLite file.
 
     Raises:
         ConfigurationError: the URI holds a password.
     """
-    configured = experiment.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    configured = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
     if configured:
         return check_address(configured), None
     return f"sqlite:///{root / 'mlflow.db'}", str(root / "mlartifacts")
@@ -59,7 +59,7 @@ def track_start(run: Run) -> None:
 
 def _introduce(run: Run) -> None:
     experiment = run.experiment
-    uri, artifact_root = tracking_address(experiment, run.reference.root)
+    uri, artifact_root = tracking_address(experiment.tracking, run.reference.root)
     pool = run.data.pool
     run.spool.append(
         "start",

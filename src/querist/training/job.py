@@ -24,6 +24,10 @@ class EpochReport:
     validation_loss: float | None = None
 
 
+def _no_step(model: Any, batch: Any) -> Any:
+    raise NotImplementedError("the learner brings its own step")
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """One call of training.
@@ -34,7 +38,7 @@ class TrainingJob:
         seed: all randomness of this training is derived from it.
         device: where the module is and batches must be.
         dtype: type of floating features and targets.
-        train_step: `(model, batch) -> loss`.
+        train_step: `(model, batch) -> loss`; a learner puts its own here.
         validate_step: `(model, batch) -> loss`, or a number or None.
         validation: what `validate_step` is run on; None = no validation.
         optimizer_state: state to go on from; None = a fresh optimizer.
@@ -47,8 +51,8 @@ class TrainingJob:
     seed: int
     device: torch.device
     dtype: torch.dtype
-    train_step: TrainStep
-    validate_step: ValidateStep
+    train_step: TrainStep = _no_step
+    validate_step: ValidateStep = _no_step
     validation: LabeledSet | None = None
     optimizer_state: Mapping[str, Any] | None = None
     partial: PartialCheckpoints | None = None

@@ -1,0 +1,64 @@
+"""The second step: every item gets its subset, and keeps it for ever."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+from querist.errors import DataError
+from querist.items.split import assign_subsets
+from querist.ledger.models import KnownItem
+from querist.lineage import Lineage
+from querist.retraining.source import open_source
+from querist.values import Item
+
+_log = logging.getLogger(__name__)
+
+
+def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
+    """Give a subset to every labeled item that has none; returns how many each subset has.
+
+    Raises:
+        DataError: tags that contradict each other, a subset that stays empty, or content that
+            was changed after it was split.
+    """
+    done = lineage.ledger.step(retraining, "split")
+    if done is not None:
+        return done
+    started = time.time()
+    settings = lineage.settings(retraining)
+    answers = lineage.ledger.answers(through=retraining)
+    source = open_source(lineage, settings)
+    known = {item.id: item for item in lineage.ledger.items()}
+    items = [_item(source.items, known, i) for i in answers]
+    assigned = assign_subsets(
+        items,
+        settings.data.split,
+        known={item.id: item.subset for item in known.values()},
+        known_digests={item.digest: item.subset for item in known.values()},
+    )
+    new = [
+        KnownItem(item.id, item.digest, assigned[item.id]) for item in items if item.id in assigned
+    ]
+    counts = Counter([item.subset for item in (*known.values(), *new)])
+    subsets = {name: counts.get(name, 0) for name in settings.data.split.shares}
+    outcome = {"subsets": subsets, "new": len(new)}
+    lineage.ledger.record_split(retraining, new, outcome, started)
+    _log.info("split: %s", ", ".join(f"{name} {count}" for name, count in subsets.items()))
+    return outcome
+
+
+def _item(items: Any, known: dict[str, KnownItem], name: str) -> Item:
+    item: Item | None = items.get(name)
+    if item is None:
+        raise DataError(
+            f"item {name!r} is gone from data.source: bring it back; items may only be added"
+        )
+    if name in known and known[name].digest != item.digest:
+        raise DataError(
+            f"the content of item {name!r} is not what it was when it was split: give what is new "
+            "an id of its own"
+        )
+    return item

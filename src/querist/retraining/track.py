@@ -1,0 +1,221 @@
+"""What the tracker hears of a version: its run, its curves, its model, and who is champion.
+
+Each version has a spool of its own, in its folder, and is one run in the tracker. Everything is
+said from the ledger and has a name (`once`), so that saying it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from querist.config.retraining import Retraining
+from querist.ledger.models import DISCARDED, PROMOTED, ROLLED_BACK
+from querist.lineage import Lineage
+from querist.lineage.lineage import SETTINGS_FILE
+from querist.retraining.chosen import test_items
+from querist.retraining.model import learner_of
+from querist.retraining.source import open_source
+from querist.runs.tracking import (
+    EXAMPLE_ROWS,
+    FINAL_MODEL,
+    code_version,
+    flat_parameters,
+    tracking_address,
+)
+from querist.runs.tracking import (
+    track_end as track_end_in,
+)
+from querist.storage.atomic import sha256, write_file
+from querist.storage.plain import digest_of
+from querist.tracking.spool import TrackingSpool
+from querist.values import Task
+
+
+def track_version(lineage: Lineage, version: int) -> None:
+    """Introduce a version that is trained: its run, its curves, and its model."""
+    settings = lineage.settings(version)
+    if not settings.tracking.enabled:
+        return
+    spool = TrackingSpool(lineage.version_folder(version))
+    made = lineage.ledger.step(version, "new_version") or {}
+    trained = lineage.ledger.step(version, "train") or {}
+    if spool.status not in ("RUNNING", "FINISHED"):
+        _introduce(lineage, spool, settings, version, made)
+    for epoch, train_loss, validation_loss in trained.get("curve") or []:
+        losses = {"train_loss": train_loss, "validation_loss": validation_loss}
+        values = {name: loss for name, loss in losses.items() if loss is not None}
+        spool.append("metrics", once=f"epoch {epoch}", step=epoch, values=values)
+    _model(lineage, spool, settings, version)
+    parent = made.get("parent")
+    tags = {
+        "querist.parent": "" if parent is None else str(parent),
+        "querist.base": made.get("base", ""),
+        "querist.data_fingerprint": made.get("fingerprint", ""),
+        "querist.configuration": digest_of(made.get("settings")),
+        "querist.trained_on": str(made.get("trained_on", "")),
+    }
+    spool.append(
+        "version",
+        once=f"version {version}",
+        model=FINAL_MODEL,
+        name=lineage.reference.model,
+        version=version,
+        tags=tags,
+    )
+    spool.close()
+    track_registry(lineage, version, challenger=version)
+
+
+def _introduce(
+    lineage: Lineage, spool: TrackingSpool, settings: Retraining, version: int, made: dict[str, Any]
+) -> None:
+    uri, artifact_root = tracking_address(settings.tracking, lineage.reference.root)
+    model = lineage.reference.model
+    retraining = lineage.ledger.retraining(version)
+    spool.append(
+        "start",
+        uri=uri,
+        artifact_root=artifact_root,
+        experiment=settings.tracking.experiment or model,
+        run_name=f"{model} version {version}",
+        params={
+            **flat_parameters(made.get("settings")),
+            **flat_parameters(settings.compare.model_dump(mode="json"), "compare"),
+            **flat_parameters(settings.data.model_dump(mode="json"), "data"),
+        },
+        tags={
+            "querist.model": model,
+            "querist.model_version": str(version),
+            "querist.window": retraining.window,
+            "querist.version": version_of("querist"),
+            "querist.code": code_version(),
+            "querist.base": made.get("base"),
+            "querist.data_fingerprint": made.get("fingerprint"),
+        },
+        dataset={
+            "name": settings.data.source.name,
+            "digest": str(made.get("fingerprint"))[:16],
+            "size": made.get("trained_on"),
+            "classes": None,
+            "features": [],
+        },
+    )
+    _artifact(spool, SETTINGS_FILE)
+
+
+def _model(lineage: Lineage, spool: TrackingSpool, settings: Retraining, version: int) -> None:
+    """The version's model with an example of its inputs, from the test items."""
+    once = f"model {FINAL_MODEL}"
+    if spool.has(once):
+        return
+    folder = lineage.version_folder(version)
+    answers = lineage.ledger.answers(through=version)
+    ids = test_items(lineage, lineage.version_settings(version), answers)[:EXAMPLE_ROWS]
+    features = open_source(lineage, settings).features(ids)
+    learner = learner_of(lineage, version)
+    classify = learner.task is Task.CLASSIFICATION
+    outputs = learner.predict_proba(features) if classify else learner.predict(features)
+    _write_example(folder / "input_example.npy", features)
+    _write_example(folder / "output_example.npy", outputs)
+    spool.append(
+        "model",
+        once=once,
+        checkpoint=str(lineage.checkpoints(version).path(version).relative_to(folder)),
+        experiment_file=SETTINGS_FILE,
+        input_example="input_example.npy",
+        output_example="output_example.npy",
+        name=FINAL_MODEL,
+        step=version,
+    )
+
+
+def _write_example(path: Path, values: torch.Tensor) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, values.float().numpy() if values.is_floating_point() else values.numpy())
+    write_file(path, buffer.getvalue())
+
+
+def _artifact(spool: TrackingSpool, path: str, below: str | None = None) -> None:
+    once = f"artifact {path} {sha256((spool.folder / path).read_bytes())}"
+    spool.append("artifact", once=once, path=path, artifact_path=below)
+
+
+def track_evaluation(lineage: Lineage, version: int, outcome: dict[str, Any]) -> None:
+    """What was measured of the version, and of the champion on the same items."""
+    spool = TrackingSpool(lineage.version_folder(version))
+    if spool.status is None:
+        return
+    values = {f"test.{name}": value for name, value in outcome["metrics"].items()}
+    old = outcome["champion_metrics"] or {}
+    values |= {f"test.champion.{name}": value for name, value in old.items()}
+    if values:
+        spool.append("metrics", once="evaluation", step=version, values=values)
+    tags = {"querist.test_digest": outcome["test_digest"]}
+    spool.append("tags", once="test digest", values=tags)
+    spool.close()
+
+
+def track_verdict(lineage: Lineage, version: int, files: tuple[str, ...]) -> None:
+    """The verdict's files."""
+    spool = TrackingSpool(lineage.version_folder(version))
+    if spool.status is not None:
+        for path in files:
+            _artifact(spool, path, str(Path(path).parent) if "/" in path else None)
+    spool.close()
+
+
+def track_registry(lineage: Lineage, version: int, challenger: int | None = None) -> None:
+    """Say in a version's spool who is champion and who challenger, as the ledger has it now.
+
+    The registry in the tracker follows the newest of these, whichever spool it is in.
+
+    Args:
+        lineage: the registered model.
+        version: in whose spool it is said.
+        challenger: a version that waits for its verdict; None when none does.
+    """
+    spool = TrackingSpool(lineage.version_folder(version))
+    if spool.status is None:
+        return
+    events = lineage.ledger.promotions()
+    settled = {e.version for e in events if e.event in (PROMOTED, DISCARDED)}
+    waits = challenger is not None and challenger not in settled
+    # A challenger that waits comes after what was decided last, and before what is decided next.
+    sequence = 2 * len(events) + waits
+    spool.append(
+        "registry",
+        once=f"registry {sequence} {challenger if waits else ''}",
+        name=lineage.reference.model,
+        sequence=sequence,
+        champion=lineage.ledger.champion(),
+        challenger=challenger if waits else None,
+        tags=_tags_of(events, version),
+    )
+    spool.close()
+
+
+def _tags_of(events: list[Any], version: int) -> dict[str, dict[str, str]]:
+    """What the registry says of a version: what became of it, and why."""
+    about = [e for e in events if e.version == version]
+    if not about:
+        return {}
+    names = {PROMOTED: "promoted", DISCARDED: "discarded", ROLLED_BACK: "rolled back to"}
+    last = about[-1]
+    return {
+        str(version): {
+            "querist.verdict": names[last.event],
+            "querist.reason": last.reason,
+        }
+    }
+
+
+def track_end(lineage: Lineage, version: int, outcome: dict[str, Any]) -> None:
+    """How the retraining ended."""
+    tags = {"querist.verdict": outcome["event"], "querist.reason": outcome["reason"]}
+    track_end_in(lineage.version_folder(version), "FINISHED", **tags)
