@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from querist.deployments.cli_labels import labels_app
+from querist.deployments.cli_models import models, retrain, rollback
 from querist.deployments.cli_parallel import set_settings, stop
 from querist.deployments.cli_servers import automation, up
 from querist.deployments.console import (
@@ -247,15 +248,9 @@ def _pair(key: object, value: object) -> str:
 def sync(run_id: RunIdArgument, root: Root = DEFAULT_ROOT) -> None:
     """Deliver what a run left for MLflow while the tracker was down."""
     with mistakes():
-        from querist.deployments.cli_parallel import learner_folders
-        from querist.runs.open import checked_run_id, run_folder
-        from querist.runs.parallel import is_parallel_run
         from querist.tracking.deliver import deliver
 
-        folder = root / checked_run_id(run_id)
-        # The parallel run first: those of its learners are nested in it.
-        folders = [folder, *learner_folders(folder)] if is_parallel_run(folder) else None
-        reports = [deliver(one) for one in folders or [run_folder(run_id, root)]]
+        reports = [deliver(folder) for folder in _spools(root, run_id)]
         for problem in (problem for report in reports for problem in report.problems):
             err.print(f"not delivered: {escape(problem)}", soft_wrap=True)
         for error in (report.error for report in reports if report.error is not None):
@@ -263,6 +258,27 @@ def sync(run_id: RunIdArgument, root: Root = DEFAULT_ROOT) -> None:
             raise typer.Exit(1)
         delivered, pending = (sum(r.delivered for r in reports), sum(r.pending for r in reports))
         out.print(f"{delivered} events delivered, {pending} pending")
+
+
+def _spools(root: Path, run_id: str) -> list[Path]:
+    """The folders whose spools are to be delivered for a run, parallel run or registered model."""
+    from querist.deployments.cli_parallel import learner_folders
+    from querist.lineage import LineageReference, is_lineage
+    from querist.retraining.steps import let_go, untold
+    from querist.runs.open import checked_run_id, run_folder
+    from querist.runs.parallel import is_parallel_run
+
+    folder = root / checked_run_id(run_id)
+    if is_lineage(folder):
+        reference = LineageReference(model=run_id, root=root.absolute())
+        try:
+            return untold(reference)
+        finally:
+            let_go(reference, False)
+    # The parallel run first: those of its learners are nested in it.
+    if is_parallel_run(folder):
+        return [folder, *learner_folders(folder)]
+    return [run_folder(run_id, root)]
 
 
 @app.command()
@@ -293,6 +309,9 @@ def components(
         out.print(table)
 
 
+app.command()(retrain)
+app.command()(rollback)
+app.command()(models)
 app.command()(stop)
 app.command(name="set")(set_settings)
 app.command()(up)

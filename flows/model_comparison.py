@@ -49,7 +49,7 @@ async def model_comparison(
     try:
         done = await tasks.compare_version(reference, version, compare, promote)
     finally:
-        await current_host().make(let_go, reference)
+        await current_host().make(let_go, reference, False)
     if promote:
         tell_of(reference, done)
     words = "Update model" if done["action"] == "update_model" else "Discard"

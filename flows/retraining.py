@@ -81,7 +81,7 @@ async def retraining(
     try:
         summary = await learn(settings, pulled)
     finally:
-        await current_host().make(let_go, pulled.lineage)
+        await current_host().make(let_go, pulled.lineage, True)
     return _ended(summary)
 
 

@@ -205,11 +205,9 @@ def _ledger_at(folder: Path) -> ModelLedger:
     return ModelLedger(folder / LEDGER_FILE, folder.name)
 
 
-def close_lineage(reference: LineageReference) -> None:
-    """Let go of a registered model that this process has open; does nothing otherwise."""
+def close_lineage(reference: LineageReference, *, to_retrain: bool) -> None:
+    """Let go of a registered model that was opened so; does nothing where it was not."""
     with _opening:
-        folder = reference.folder.absolute()
-        found = [_open.pop((folder, locked), None) for locked in (True, False)]
-    for lineage in found:
-        if lineage is not None:
-            lineage.close()
+        lineage = _open.pop((reference.folder.absolute(), to_retrain), None)
+    if lineage is not None:
+        lineage.close()

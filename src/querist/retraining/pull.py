@@ -15,7 +15,7 @@ from querist.faults import crash_point
 from querist.items.drift import check_drift
 from querist.items.split import tag_of
 from querist.ledger.models import Answer
-from querist.lineage import Lineage, create_or_open
+from querist.lineage import Lineage, close_lineage, create_or_open
 from querist.lineage.reference import LineageReference
 from querist.registry import build, check_options
 from querist.retraining.chosen import trained_items
@@ -80,7 +80,14 @@ def pull(settings: Retraining, window: str) -> Pulled:
         raise ConfigurationError(f"a window's name has at most {MAX_WINDOW} characters")
     check_retraining(settings)
     lineage = create_or_open(settings)
-    lineage.kept.clear()
+    try:
+        return _pull(lineage, settings, window)
+    except BaseException:
+        close_lineage(lineage.reference, to_retrain=True)
+        raise
+
+
+def _pull(lineage: Lineage, settings: Retraining, window: str) -> Pulled:
     source = open_source(lineage, settings)
     fingerprint = digest_of([fingerprint_of(source.items.values()), _what_counts(settings)])
     key = digest_of([fingerprint, window])

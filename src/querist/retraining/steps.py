@@ -76,6 +76,6 @@ def untold(reference: LineageReference) -> list[Path]:
     return [f for f in folders if not Delivery(f).state().delivered]
 
 
-def let_go(reference: LineageReference) -> None:
-    """Let others retrain the model."""
-    close_lineage(reference)
+def let_go(reference: LineageReference, to_retrain: bool) -> None:
+    """Let go of the model, which was opened to retrain it or only to compare."""
+    close_lineage(reference, to_retrain=to_retrain)

@@ -1,0 +1,1 @@
+"""A registered model that is retrained as labels come."""
