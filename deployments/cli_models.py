@@ -154,7 +154,7 @@ def _read(model: str, root: Path) -> dict[str, Any]:
                     "version": v.version,
                     "parent": v.parent,
                     "fingerprint": v.fingerprint,
-                    "metrics": (lineage.ledger.step(v.version, "evaluate") or {}).get("metrics", {}),
+                    "metrics": _metrics(lineage.ledger.step(v.version, "evaluate")),
                 }
                 for v in versions.values()
             ],
@@ -162,6 +162,11 @@ def _read(model: str, root: Path) -> dict[str, Any]:
         }
     finally:
         close_lineage(reference, to_retrain=False)
+
+
+def _metrics(evaluated: dict[str, Any] | None) -> dict[str, float]:
+    """What was measured of a version; nothing before that."""
+    return {} if evaluated is None else dict(evaluated["metrics"])
 
 
 def _list(found: list[dict[str, Any]], root: Path) -> None:

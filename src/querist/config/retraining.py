@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from querist.config.compare import CompareConfig
 from querist.config.component import Component
@@ -45,6 +52,15 @@ class ItemsConfig(Group):
 
     test_filter: Filter | None = Field(default=None, min_length=1)
     """Compare only on items of the subset whose metadata match. Default: as the base version."""
+
+    @field_validator("train_filter", "test_filter")
+    @classmethod
+    def _filters_are_filters(cls, value: Filter | None) -> Filter | None:
+        from querist.items.filters import compile_filter  # late: sources of items read settings
+
+        if value is not None:
+            compile_filter(value)
+        return value
 
     @model_validator(mode="after")
     def _test_items_are_not_trained_on(self) -> Self:
