@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Registered:
     def spool(self, version: int) -> TrackingSpool:
         return TrackingSpool(self.root / f"v{version}")
 
-    def version(self, version: int, name: str = NAME, **tags: Any) -> TrackingSpool:
+    def version(self, version: int, name: str = NAME, **more: Any) -> TrackingSpool:
         folder = self.root / f"v{version}"
         write_version(folder, version)
         spool = self.spool(version)
@@ -65,7 +66,7 @@ class Registered:
             "model", name="model", step=0, checkpoint="checkpoints/step_0000",
             experiment_file="version.yaml", input_example="in.npy", output_example="out.npy",
         )  # fmt: skip
-        spool.append("version", model="model", name=name, version=version, tags=tags)
+        spool.append("version", model="model", name=name, version=version, **more)
         spool.append("end", status="FINISHED")
         return spool
 
@@ -96,9 +97,9 @@ def tags_of(client: Any) -> dict[str, dict[str, str]]:
 def test_versions_with_their_tags_and_the_aliases(
     registered: Registered, client: MlflowClient
 ) -> None:
-    registered.version(1, **{"querist.data": "ab" * 32, "querist.parent": None})
+    registered.version(1, tags={"querist.data": "ab" * 32, "querist.parent": None})
     registered.state(1, 1, 1, tags={1: {"querist.verdict": "promoted: no champion yet"}})
-    registered.version(2, **{"querist.parent": 1, "odd?": {"a": [1]}})
+    registered.version(2, tags={"querist.parent": 1, "odd?": {"a": [1]}})
     registered.state(2, 2, 1, challenger=2)
     registered.state(2, 3, 2, tags={"2": {"querist.verdict": "promoted"}})
     for version in (1, 2):
@@ -111,8 +112,8 @@ def test_versions_with_their_tags_and_the_aliases(
     assert tags["1"]["querist.verdict"] == "promoted: no champion yet"
     assert (tags["2"]["querist.parent"], tags["2"]["querist.verdict"]) == ("1", "promoted")
     assert json.loads(next(v for k, v in tags["2"].items() if k.startswith("odd_"))) == {"a": [1]}
-    version = client.get_model_version_by_alias(NAME, "champion")
-    assert version.run_id == report.mlflow_run_id
+    champion = client.get_model_version_by_alias(NAME, "champion")
+    assert champion.run_id == report.mlflow_run_id
     assert "decides where the aliases" in client.get_registered_model(NAME).description
 
 
@@ -202,8 +203,62 @@ def test_two_folders_with_one_name(
     other.version(1)
     deliver(registered.spool(1).folder)
     (problem,) = deliver(other.spool(1).folder).problems
-    assert "version 1 of 'digits of the week' is in MLflow already, from elsewhere" in problem
+    assert "version 1 of 'digits of the week' is in MLflow already, from another folder" in problem
     assert len(client.search_model_versions(f"name = '{NAME}'")) == 1
+
+
+def test_a_model_belongs_to_one_ledger(
+    registered: Registered, client: MlflowClient, tmp_path: Path, start: Start
+) -> None:
+    registered.version(1, ledger="mine")
+    registered.state(1, 1, 1, ledger="mine")
+    other = Registered(tmp_path / "others", start)
+    other.version(2, ledger="theirs")
+    other.state(2, 9, None, ledger="theirs")
+    assert deliver(registered.spool(1).folder).problems == ()
+    assert [p.partition(": give")[0] for p in deliver(other.spool(2).folder).problems] == [
+        f"event {seq} ({kind}): '{NAME}' in MLflow belongs to another ledger, mine"
+        for seq, kind in ((3, "version"), (5, "registry"))
+    ]
+    assert aliases(client) == {"champion": "1"}
+    # The folder of a version was made anew: the ledger is the same, the spool is not.
+    shutil.rmtree(registered.spool(1).folder)
+    registered.version(1, ledger="mine", tags={"why": "said again"})
+    assert deliver(registered.spool(1).folder).problems == ()
+    assert [tags["why"] for tags in tags_of(client).values()] == ["said again"]
+
+
+def test_deliverers_that_work_at_once_and_are_killed(
+    registered: Registered, client: MlflowClient
+) -> None:
+    for version in (1, 2):
+        registered.version(version)
+    for version in (1, 2):
+        assert deliver(registered.spool(version).folder).error is None
+    sequence = 0
+    for attempt in range(3):
+        for _ in range(15):
+            sequence += 1
+            tags = {1: {"why": sequence}, 2: {"why": sequence}}
+            registered.state(1 + sequence % 2, sequence, 1 + sequence % 3 % 2, tags=tags)
+        progress = [registered.spool(v).folder / PROGRESS_FILE for v in (1, 2)]
+        before = [path.stat().st_ino for path in progress]
+        command = [sys.executable, "-m", "querist.tracking.deliver"]
+        processes = [
+            subprocess.Popen([*command, str(registered.spool(v).folder)]) for v in (1, 2)
+        ]
+        while [path.stat().st_ino for path in progress] == before:
+            assert any(process.poll() is None for process in processes)
+            time.sleep(0.002)
+        time.sleep(0.05 * attempt)
+        for process in processes:
+            process.kill()
+            process.wait()
+    for version in (2, 1):
+        assert deliver(registered.spool(version).folder).error is None
+    assert aliases(client) == {"champion": str(1 + sequence % 3 % 2)}
+    assert client.get_registered_model(NAME).tags["querist.sequence"] == str(sequence)
+    assert {tags["why"] for tags in tags_of(client).values()} == {str(sequence)}
 
 
 def test_events_that_say_nothing_are_named(registered: Registered, client: MlflowClient) -> None:

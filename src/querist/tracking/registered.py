@@ -6,15 +6,16 @@ order they come, also those of others; which of ours one is says its tag `queris
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
 from querist.tracking.mlflow_names import MAX_TAG_VALUE, key_for, text_for
 from querist.tracking.spool import UndeliverableError
 
+MAX_NAME = 250
 MODEL_TAG = "querist.model_id"
 SPOOL_TAG = "querist.spool"
+LEDGER_TAG = "querist.ledger"
 VERSION_TAG = "querist.version"
 LOST_TAG = "querist.lost."
 """With the number of a version that cannot be registered: why."""
@@ -55,6 +56,7 @@ def register_version(
     tags: Mapping[str, Any],
     run_id: str,
     spool_id: str,
+    ledger: str | None = None,
 ) -> str:
     """Register a logged model as a version of ours; returns MLflow's number of it.
 
@@ -66,21 +68,26 @@ def register_version(
         tags: what else there is to say about it: its parent, what it was trained on, ...
         run_id: the run that logged it.
         spool_id: the spool that says so.
+        ledger: the ledger that the version is in; None where there is only one.
 
     Raises:
         UndeliverableError: MLflow takes no such name, or another ledger has this version there.
     """
     about = make_registered_model(client, name)
+    claim(client, about, ledger)
     if not about.description:
         client.update_registered_model(name, DESCRIPTION)
     texts = {**texts_of(tags), VERSION_TAG: str(version), SPOOL_TAG: spool_id}
+    if ledger is not None:
+        texts[LEDGER_TAG] = ledger
     known = find_versions(client, name, VERSION_TAG, str(version))
-    others = [other for other in known if other.tags.get(SPOOL_TAG) != spool_id]
-    if others:
-        raise UndeliverableError(
-            f"version {version} of {name!r} is in MLflow already, from elsewhere: the models of "
-            "two folders have one name, rename one of them"
-        )
+    for other in known:
+        same_ledger = ledger is not None and other.tags.get(LEDGER_TAG) == ledger
+        if other.tags.get(SPOOL_TAG) != spool_id and not same_ledger:
+            raise UndeliverableError(
+                f"version {version} of {name!r} is in MLflow already, from another folder: give "
+                "the model another name"
+            )
     known = known or find_versions(client, name, MODEL_TAG, model.model_id)
     if known:
         here = known[0]
@@ -91,6 +98,24 @@ def register_version(
     if f"{LOST_TAG}{version}" in about.tags:
         client.delete_registered_model_tag(name, f"{LOST_TAG}{version}")
     return str(here.version)
+
+
+def claim(client: Any, model: Any, ledger: str | None) -> None:
+    """Have a registered model belong to a ledger, for good.
+
+    Raises:
+        UndeliverableError: it belongs to another one.
+    """
+    if ledger is None:
+        return
+    owner = model.tags.get(LEDGER_TAG)
+    if owner is None:
+        client.set_registered_model_tag(model.name, LEDGER_TAG, ledger)
+    elif owner != ledger:
+        raise UndeliverableError(
+            f"{model.name!r} in MLflow belongs to another ledger, {owner}: give the model another "
+            "name, or another tracking URI"
+        )
 
 
 def note_lost(client: Any, *, name: str, version: int, reason: str) -> None:
@@ -107,10 +132,11 @@ def make_registered_model(client: Any, name: str) -> Any:
     Raises:
         UndeliverableError: MLflow takes no such name, or no search for it.
     """
-    taken = name.strip() and posixpath.normpath(name) == name and name != ".."
-    if not taken or set(name) & set("/:'\"`"):
+    plain = name.strip() and len(name) <= MAX_NAME and not set(name) & set("/:'\"`")
+    if not plain or name == "." or name.startswith(".."):
         raise UndeliverableError(
-            f"a registered model has a name without slashes, colons and quotes, not {name!r:.80}"
+            f"a registered model has a name of up to {MAX_NAME} characters without slashes, "
+            f"colons and quotes, not {name!r:.80}"
         )
     found = client.search_registered_models(f"name = '{name}'")
     if found:

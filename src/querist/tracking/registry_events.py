@@ -20,7 +20,7 @@ def deliver_version(store: MlflowStore, run_id: str, event: Event, spool_id: str
         UndeliverableError: it can never be registered; where MLflow could, that is noted there.
     """
     model, name = text_in(event, "model"), text_in(event, "name")
-    version = _number(event.payload.get("version"), "a version")
+    version, ledger = _number(event.payload.get("version"), "a version"), _ledger(event)
     tags = _mapping(event.payload.get("tags") or {}, "its tags")
     try:
         logged = store.logged_model(run_id, model)
@@ -35,6 +35,7 @@ def deliver_version(store: MlflowStore, run_id: str, event: Event, spool_id: str
         tags=tags,
         run_id=run_id,
         spool_id=spool_id,
+        ledger=ledger,
     )
 
 
@@ -60,6 +61,7 @@ def state_of(event: Event) -> RegistryState:
         champion=champion,
         challenger=challenger,
         tags=tags,
+        ledger=_ledger(event),
     )
 
 
@@ -73,6 +75,10 @@ def text_in(event: Event, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise UndeliverableError(f"it has no {key}")
     return value
+
+
+def _ledger(event: Event) -> str | None:
+    return text_in(event, "ledger") if event.payload.get("ledger") is not None else None
 
 
 def _is_digits(value: Any) -> bool:

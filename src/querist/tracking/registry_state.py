@@ -11,7 +11,7 @@ when its event is delivered again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from querist.tracking.mlflow_names import MAX_TAG_VALUE, text_for
 from querist.tracking.registered import (
     LOST_TAG,
     VERSION_TAG,
+    claim,
     find_versions,
     make_registered_model,
     set_tags,
@@ -32,6 +33,9 @@ STATE_TAG = "querist.state."
 CORRECTED_TAG = "querist.corrected"
 _MAX_LOOKS = 20
 
+Aliases = Mapping[str, int | None]
+"""Our versions by the aliases that point to them."""
+
 
 @dataclass(frozen=True)
 class RegistryState:
@@ -42,12 +46,14 @@ class RegistryState:
         champion: the version that is it; None = no version.
         challenger: the version under test.
         tags: by version, why things are so.
+        ledger: which ledger says so; None where there is only one.
     """
 
     sequence: int
     champion: int | None
     challenger: int | None
     tags: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    ledger: str | None = None
 
 
 def put_state(client: Any, name: str, state: RegistryState) -> list[str]:
@@ -58,9 +64,9 @@ def put_state(client: Any, name: str, state: RegistryState) -> list[str]:
 
     Raises:
         LookupError: a version is not registered yet; call again later.
-        UndeliverableError: MLflow takes no such name.
+        UndeliverableError: MLflow takes no such name, or the model is another ledger's.
     """
-    make_registered_model(client, name)
+    claim(client, make_registered_model(client, name), state.ledger)
     numbers = _Numbers(client, name)
     for version, tags in state.tags.items():
         _put_tags(client, numbers, version, tags, state.sequence)
@@ -68,6 +74,7 @@ def put_state(client: Any, name: str, state: RegistryState) -> list[str]:
     for wanted_version in wanted.values():
         numbers.of(wanted_version)  # before anything is noted that could not be done
     problems: list[str] = []
+    seen: dict[int, Aliases] = {state.sequence: wanted}
     model = client.get_registered_model(name)
     if state.sequence >= max([*_states(model), _sequence(model)]):
         _set_tag(client, model, f"{STATE_TAG}{state.sequence}", json.dumps(wanted))
@@ -76,7 +83,8 @@ def put_state(client: Any, name: str, state: RegistryState) -> list[str]:
         states = _states(model)
         if not states or _sequence(model) > max(states):  # somebody has removed our notes
             break
-        if not _approach(client, model, states, numbers, problems):
+        seen |= states
+        if not _approach(client, model, states, seen, numbers, problems):
             break
     else:
         raise RuntimeError(f"others change {name!r} in MLflow all the time: it is tried again")
@@ -120,11 +128,21 @@ class _Numbers:
 def _approach(
     client: Any,
     model: Any,
-    states: Mapping[int, Mapping[str, int | None]],
+    states: Mapping[int, Aliases],
+    seen: Mapping[int, Aliases],
     numbers: _Numbers,
     problems: list[str],
 ) -> bool:
-    """One step towards the newest state; whether there was anything to do."""
+    """One step towards the newest state; whether there was anything to do.
+
+    Args:
+        client: an `MlflowClient`.
+        model: the registered model as it was just read.
+        states: those that are noted on it.
+        seen: all that were noted on it since we began, and our own.
+        numbers: MLflow's numbers of our versions.
+        problems: gets what was not as we had left it.
+    """
     newest = max(states)
     moved = False
     for alias, version in states[newest].items():
@@ -135,7 +153,7 @@ def _approach(
             continue
         if wanted is not None and str(there) == str(wanted.version):
             continue
-        if alias == CHAMPION and not _expected(there, states, numbers, _sequence(model)):
+        if alias == CHAMPION and not _expected(there, seen.values(), numbers, _sequence(model)):
             said = _correction(model.name, there, version)
             client.set_registered_model_tag(
                 model.name, CORRECTED_TAG, text_for(f"{said} (state {newest})", MAX_TAG_VALUE)
@@ -158,13 +176,11 @@ def _approach(
     return bool(past)
 
 
-def _expected(
-    there: Any, states: Mapping[int, Mapping[str, int | None]], numbers: _Numbers, settled: int
-) -> bool:
+def _expected(there: Any, seen: Iterable[Aliases], numbers: _Numbers, settled: int) -> bool:
     """Whether the champion's alias is where one of our states has put it."""
     if there is None and not settled:
         return True
-    for state in states.values():
+    for state in seen:
         try:
             ours = numbers.of(state[CHAMPION])
         except LookupError:
@@ -199,9 +215,9 @@ def _put_tags(
         set_tags(client, found, {SEQUENCE_TAG: str(sequence)})
 
 
-def _states(model: Any) -> dict[int, dict[str, int | None]]:
+def _states(model: Any) -> dict[int, Aliases]:
     """The states that are noted on a registered model, by sequence number."""
-    states = {}
+    states: dict[int, Aliases] = {}
     for key, text in model.tags.items():
         if key.startswith(STATE_TAG):
             try:
