@@ -121,7 +121,9 @@ def test_a_challenger_of_a_parallel_run_may_become_a_version(client: Any, tmp_pa
     assert version.tags["querist.version"] == "7"
 
 
-@pytest.mark.parametrize("name", ["a/b", "a:b", "it's", '"x"', "`x`", "  ", ".", "..x", "", "x" * 251])
+@pytest.mark.parametrize(
+    "name", ["a/b", "a:b", "it's", '"x"', "`x`", "  ", ".", "..x", "", "x" * 251]
+)
 def test_names_that_mlflow_does_not_take(client: Any, tmp_path: Path, name: str) -> None:
     with pytest.raises(UndeliverableError, match="without slashes, colons and quotes"):
         point_alias_to(client, logged(client, tmp_path), name=name, alias="x", run_id="r")

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from querist.learners.build import build_learner
 from querist.learners.restore import read_settings
 from querist.runs.checkpoints import Checkpoints
+from querist.tracking.courier import Courier
 from querist.tracking.deliver import deliver
 from querist.tracking.progress import PROGRESS_FILE
 from querist.tracking.registered import MODEL_TAG
@@ -259,6 +260,32 @@ def test_deliverers_that_work_at_once_and_are_killed(
     assert aliases(client) == {"champion": str(1 + sequence % 3 % 2)}
     assert client.get_registered_model(NAME).tags["querist.sequence"] == str(sequence)
     assert {tags["why"] for tags in tags_of(client).values()} == {str(sequence)}
+
+
+def test_words_behind_the_end_neither_begin_the_run_anew_nor_are_left_behind(
+    registered: Registered, client: MlflowClient
+) -> None:
+    folder = registered.version(1).folder
+    courier = Courier(folder)
+    courier.drain()
+    assert courier.finished
+    registered.state(1, 1, 2)
+    with pytest.raises(LookupError):
+        courier.drain()
+    assert (courier.finished, courier.pending) == (False, 1)
+    deliver(registered.version(2).folder)
+    courier.drain()
+    assert (courier.finished, courier.pending) == (True, 0)
+    registered.spool(1).append("version", model="model", name="more", version=1)
+    registered.spool(1).append("alias", model="model", name="more", alias="tried")
+    courier.drain()
+    assert courier.finished
+    again = Courier(folder)
+    again.drain()
+    assert (again.finished, again.delivered) == (True, 0)
+    assert client.get_run(str(again.progress.mlflow_run_id)).info.status == "FINISHED"
+    assert aliases(client, "more") == {"tried": "1"}
+    assert aliases(client) == {"champion": "2"}
 
 
 def test_events_that_say_nothing_are_named(registered: Registered, client: MlflowClient) -> None:

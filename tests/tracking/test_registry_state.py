@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ class Fragile:
             return getattr(self.client, name)(*args, **more)
 
         return call
+
+
+class Meanwhile:
+    """A client beside which something happens, once, right before a call of it arrives."""
+
+    def __init__(self, client: Any, method: str, happens: Callable[[], object]) -> None:
+        self.client, self.method, self.happens = client, method, [happens]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.method and self.happens:
+            self.happens.pop()()
+        return getattr(self.client, name)
 
 
 @pytest.fixture
@@ -281,3 +294,47 @@ def test_several_deliverers_at_once(
     tags = client.get_registered_model(NAME).tags
     assert tags[SEQUENCE_TAG] == "12"
     assert problems == []
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "get_registered_model",
+        "set_registered_model_tag",
+        "set_registered_model_alias",
+        "set_model_version_tag",
+    ],
+)
+def test_a_newer_state_that_comes_in_between_is_what_is_left(
+    client: MlflowClient, experiment_id: str, method: str
+) -> None:
+    for version in (1, 2, 3):
+        register(client, experiment_id, version)
+    put_state(client, NAME, state(1, 1))
+    newer = state(4, 2, 3, v2={"why": "promoted"})
+    between = Meanwhile(client, method, lambda: put_state(client, NAME, newer))
+    assert put_state(between, NAME, state(3, 3, 1, v3={"why": "rolled back"})) == []
+    assert between.happens == []
+    assert aliases(client) == {"champion": "2", "challenger": "3"}
+    tags = client.get_registered_model(NAME).tags
+    assert (tags[SEQUENCE_TAG], CORRECTED_TAG in tags) == ("4", False)
+    assert [key for key in tags if key.startswith(STATE_TAG)] == [f"{STATE_TAG}4"]
+
+
+def test_a_name_that_is_changed_without_end_is_tried_again_later(
+    client: MlflowClient, experiment_id: str
+) -> None:
+    class Contrary(Meanwhile):
+        def __getattr__(self, name: str) -> Any:
+            if name == self.method:
+                client.set_registered_model_alias(NAME, "champion", "2")
+            return getattr(self.client, name)
+
+    for version in (1, 2):
+        register(client, experiment_id, version)
+    contrary = Contrary(client, "get_registered_model", lambda: None)
+    with pytest.raises(RuntimeError, match="in MLflow all the time: it is tried again"):
+        put_state(contrary, NAME, state(1, 1))
+    put_state(client, NAME, state(1, 1))
+    assert aliases(client) == {"champion": "1"}
+    assert "pointed to version 2" in client.get_registered_model(NAME).tags[CORRECTED_TAG]

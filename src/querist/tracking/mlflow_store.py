@@ -1,11 +1,11 @@
 """MLflow. The only file that imports it; only the deliverer and whoever serves a model load it.
 
-Everything here may be called again with the same arguments and then changes nothing: runs and
-models are found again by tags, metrics carry the event's own time, which is part of their key.
+Called again with the same arguments nothing here changes anything: runs and models are found again
+by tags, metrics carry the event's own time, which is part of their key.
 
 Models are logged in the steps of `mlflow.pyfunc.log_model`, less three that cost seconds: finding
-out the requirements (they are given), loading the model once to try the input example (it would
-import torch here; the run has predicted with that very model), and reading all metrics back.
+out the requirements (they are given), trying the input example (it would import torch here; the
+run has predicted with that very model), and reading all metrics back.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ class MlflowStore:
             UndeliverableError: its files cannot be made into a model.
         """
         run = self.client.get_run(run_id)
-        begun = self._models(run).get(str(seq), [])  # by an earlier delivery of this event
-        model = begun[0] if begun else self.client.create_logged_model(
+        begun = next(iter(self._models(run).get(str(seq), [])), None)  # by an earlier delivery
+        model = begun or self.client.create_logged_model(
             run.info.experiment_id,
             name=model_name_for(name),
             source_run_id=run_id,
@@ -213,11 +213,11 @@ class MlflowStore:
         Raises:
             UndeliverableError: the run has logged no such model.
         """
-        run, wanted = self.client.get_run(run_id), model_name_for(name)
-        logged = [m for models in self._models(run).values() for m in models if m.name == wanted]
+        found = self._models(self.client.get_run(run_id)).values()
+        logged = [m for models in found for m in models if m.name == model_name_for(name)]
         if not logged:
             raise UndeliverableError(f"the run has logged no model {name!r}")
-        return logged[0]
+        return max(logged, key=lambda model: (model.creation_timestamp, model.model_id))
 
     def _find_or_create(self, start: Mapping[str, Any], *, time: float) -> Run:
         experiment_id = self._experiment(str(start["experiment"]), start.get("artifact_root"))
@@ -320,9 +320,8 @@ class MlflowStore:
         then it was asked again.
         """
         run = self.client.get_run(run_id)
-        for double in self._runs(run.info.experiment_id):
-            if double != run_id:
-                self.client.delete_run(double)
+        for double in set(self._runs(run.info.experiment_id)) - {run_id}:
+            self.client.delete_run(double)
         for models in self._models(run).values():
             for model in models[1:]:
                 self.client.delete_logged_model(model.model_id)

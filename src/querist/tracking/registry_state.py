@@ -84,8 +84,14 @@ def put_state(client: Any, name: str, state: RegistryState) -> list[str]:
         if not states or _sequence(model) > max(states):  # somebody has removed our notes
             break
         seen |= states
-        if not _approach(client, model, states, seen, numbers, problems):
-            break
+        try:
+            if not _approach(client, model, states, seen, numbers, problems):
+                break
+        except LookupError:
+            raise
+        except Exception:  # MLflow refuses one of two who write the same tag at once
+            if not _has_changed(client, model):
+                raise
     else:
         raise RuntimeError(f"others change {name!r} in MLflow all the time: it is tried again")
     return list(dict.fromkeys([*problems, *numbers.problems]))
@@ -174,6 +180,12 @@ def _approach(
     for sequence in past:
         client.delete_registered_model_tag(model.name, f"{STATE_TAG}{sequence}")
     return bool(past)
+
+
+def _has_changed(client: Any, model: Any) -> bool:
+    """Whether somebody else has written since the model was read."""
+    now = client.get_registered_model(model.name)
+    return (now.tags, now.aliases) != (model.tags, model.aliases)
 
 
 def _expected(there: Any, seen: Iterable[Aliases], numbers: _Numbers, settled: int) -> bool:
