@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from querist.config.learner import LearnerSettings
 from querist.config.load import build_experiment
 from querist.errors import ConfigurationError, LearnerError
 from querist.learners import SklearnLearner, TorchLearner, build_learner
@@ -35,6 +36,13 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
     torch.rand(3)
     assert files() == first
     assert files(seed=1) != first
+
+
+def test_settings_of_a_learner_are_enough() -> None:
+    whole = experiment(seed=3, training={"batch_size": 7})
+    alone = LearnerSettings(seed=3, learner=whole.learner, training=whole.training)
+    made = [build_learner(s, classes=2, sample=torch.zeros(1, 2)) for s in (whole, alone)]
+    assert made[0].state_files() == made[1].state_files()
 
 
 def test_kinds_of_learners() -> None:

@@ -1,13 +1,13 @@
-"""The learner that an experiment names."""
+"""The learner that settings name: those of an experiment, or of a model version."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 
 from querist.config.component import Component
-from querist.config.experiment import Experiment
+from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.sklearn_learner import SklearnLearner
 from querist.learners.torch_learner import TorchLearner
@@ -17,34 +17,53 @@ from querist.registry import build, is_import_path
 from querist.training.threads import choose_threads
 
 
+class DescribesLearner(Protocol):
+    """Settings that a learner can be built from: an `Experiment`, or `LearnerSettings`."""
+
+    @property
+    def seed(self) -> int:
+        """The first weights are derived from it."""
+        ...
+
+    @property
+    def learner(self) -> Component:
+        """The model."""
+        ...
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How it is fitted."""
+        ...
+
+
 def build_learner(
-    experiment: Experiment, *, classes: int | None, sample: torch.Tensor | None
+    settings: DescribesLearner, *, classes: int | None, sample: torch.Tensor | None
 ) -> Learner:
-    """The experiment's learner with its first weights.
+    """The learner that the settings name, with its first weights.
 
     Args:
-        experiment: names the learner and the training settings.
+        settings: the learner, how it is fitted, and the seed.
         classes: number of classes; None for regression.
         sample: features of one sample `(1, ...)`; None where only the user's steps know.
 
     Raises:
         LearnerError: what the name gives is no model, or does not fit the data.
     """
-    seed = derive_seed(experiment.seed, SETUP, "setup", "first weights")
+    seed = derive_seed(settings.seed, SETUP, "setup", "first weights")
     with seeded_globally(seed):
-        made = build("learner", experiment.learner.name, experiment.learner.options)
-    return as_learner(made, experiment, classes=classes, sample=sample)
+        made = build("learner", settings.learner.name, settings.learner.options)
+    return as_learner(made, settings, classes=classes, sample=sample)
 
 
 def as_learner(
-    made: Any, experiment: Experiment, *, classes: int | None, sample: torch.Tensor | None
+    made: Any, settings: DescribesLearner, *, classes: int | None, sample: torch.Tensor | None
 ) -> Learner:
     """A module, an estimator or a learner as a learner.
 
     Raises:
         LearnerError: it is none of them, or does not fit the data.
     """
-    training = experiment.training
+    training = settings.training
     if isinstance(made, torch.nn.Module):
         return TorchLearner(
             made,
@@ -63,7 +82,7 @@ def as_learner(
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         return SklearnLearner(made, classes=classes, threads=choose_threads(training.threads, 0))
     raise LearnerError(
-        f"{experiment.learner.name!r} gives a {type(made).__name__}: a learner is a "
+        f"{settings.learner.name!r} gives a {type(made).__name__}: a learner is a "
         "torch.nn.Module, a scikit-learn estimator, or has fit, state_files and load_state_files"
     )
 

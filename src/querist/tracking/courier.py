@@ -16,6 +16,9 @@ from querist.tracking.address import check_address, is_server
 from querist.tracking.asking import Asking
 from querist.tracking.progress import MAX_PROBLEMS, read_progress, write_progress
 from querist.tracking.reach import greet
+from querist.tracking.registered import point_alias_to
+from querist.tracking.registry_events import deliver_version, state_of, text_in
+from querist.tracking.registry_state import put_state
 from querist.tracking.spool import Event, SpoolReader, UndeliverableError, spool_id
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 MAX_METRICS = 1000
 BY_LABELS = "_by_labels"
+BEHIND_THE_END = frozenset({"alias", "version", "registry"})
+"""Words about a run's model, which may come behind the run's end and do not begin it anew."""
+
 STATUSES = ("FINISHED", "FAILED", "KILLED")
 
 Point = tuple[str, float, int, float]
@@ -56,6 +62,8 @@ class Courier:
             "artifact": self._artifact,
             "model": self._model,
             "alias": self._alias,
+            "version": self._version,
+            "registry": self._registry,
             "tags": self._tags,
             "end": self._end,
         }
@@ -81,7 +89,7 @@ class Courier:
                 self._waiting.append(event)
                 continue
             finished = event.kind == "end" and event.payload.get("status") == "FINISHED"
-            self._ended = finished or (self._ended and event.kind == "alias")
+            self._ended = finished or (self._ended and event.kind in BEHIND_THE_END)
             if event.kind == "metrics":
                 with contextlib.suppress(UndeliverableError):
                     self._new_points(event)
@@ -100,8 +108,8 @@ class Courier:
                 return
             self._reader.sync()
             problems = self._deliver(batch)
-            # What comes behind a run's end, a word about its model, does not begin it anew.
-            self._ended = batch[-1].kind == "end" or (self._ended and batch[-1].kind == "alias")
+            kind = batch[-1].kind
+            self._ended = kind == "end" or (self._ended and kind in BEHIND_THE_END)
             self._note(seq=batch[-1].seq, error=None, problems=problems)
             self.delivered += len(batch)
             self.error = None
@@ -155,7 +163,7 @@ class Courier:
     def _start(self, event: Event) -> list[str]:
         payload = event.payload
         for key in ("experiment", "run_name"):
-            _text(event, key)
+            text_in(event, key)
         began_at = self.progress.uri
         uri, identity = began_at or self._wanted_uri(event), spool_id(self.folder)
         assert identity is not None, "the start event was read from the spool"
@@ -280,18 +288,25 @@ class Courier:
             raise UndeliverableError(f"a model's step is an integer, not {step!r}")
         metrics = list(self._points_of_step.get(step, {}).values())
         return store.log_model(
-            run_id, seq=event.seq, name=_text(event, "name"), step=step, metrics=metrics, **paths
+            run_id, seq=event.seq, name=text_in(event, "name"), step=step, metrics=metrics, **paths
         )
 
     def _alias(self, event: Event) -> list[str]:
         store, run_id = self._run()
-        store.point_alias_to(
-            run_id,
-            model=_text(event, "model"),
-            name=_text(event, "name"),
-            alias=_text(event, "alias"),
-        )
+        model = store.logged_model(run_id, text_in(event, "model"))
+        name, alias = text_in(event, "name"), text_in(event, "alias")
+        point_alias_to(store.client, model, name=name, alias=alias, run_id=run_id)
         return []
+
+    def _version(self, event: Event) -> list[str]:
+        store, run_id = self._run()
+        deliver_version(store, run_id, event, str(spool_id(self.folder)))
+        return []
+
+    def _registry(self, event: Event) -> list[str]:
+        name, state = text_in(event, "name"), state_of(event)
+        store, _ = self._run()
+        return put_state(store.client, name, state)
 
     def _tags(self, event: Event) -> list[str]:
         values = event.payload.get("values")
@@ -312,7 +327,7 @@ class Courier:
     def _inside(self, event: Event, key: str) -> Path:
         """A path below the run's folder; others are refused, the tracker may be public."""
         home = self.folder.resolve()
-        path = (home / _text(event, key)).resolve()
+        path = (home / text_in(event, key)).resolve()
         if not path.is_relative_to(home) or path == home:
             raise UndeliverableError(
                 f"its {key} {event.payload[key]!r} is outside the run's folder"
@@ -326,13 +341,6 @@ def _absolute(uri: str) -> str:
     return (
         prefix + str(Path(uri.removeprefix(prefix)).absolute()) if uri.startswith(prefix) else uri
     )
-
-
-def _text(event: Event, key: str) -> str:
-    value = event.payload.get(key)
-    if not isinstance(value, str) or not value:
-        raise UndeliverableError(f"it has no {key}")
-    return value
 
 
 def _identity(point: Point) -> tuple[str, int, str]:

@@ -1,11 +1,11 @@
 """MLflow. The only file that imports it; only the deliverer and whoever serves a model load it.
 
-Everything here may be called again with the same arguments and then changes nothing: runs and
-models are found again by tags, metrics carry the event's own time, which is part of their key.
+Called again with the same arguments nothing here changes anything: runs and models are found again
+by tags, metrics carry the event's own time, which is part of their key.
 
 Models are logged in the steps of `mlflow.pyfunc.log_model`, less three that cost seconds: finding
-out the requirements (they are given), loading the model once to try the input example (it would
-import torch here; the run has predicted with that very model), and reading all metrics back.
+out the requirements (they are given), trying the input example (it would import torch here; the
+run has predicted with that very model), and reading all metrics back.
 """
 
 from __future__ import annotations
@@ -54,14 +54,13 @@ from querist.tracking.mlflow_names import (  # noqa: E402
 )
 from querist.tracking.model_requirements import model_requirements  # noqa: E402
 from querist.tracking.new_database import make_database  # noqa: E402
-from querist.tracking.registered import point_alias_to  # noqa: E402
+from querist.tracking.registered import SPOOL_TAG  # noqa: E402
 from querist.tracking.served_learner import ServedLearner  # noqa: E402
 from querist.tracking.spool import UndeliverableError  # noqa: E402
 from querist.tracking.user_code import UserCode, copy_user_code, find_user_code  # noqa: E402
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
-SPOOL_TAG = "querist.spool"
 SEQ_TAG = "querist.seq"
 CUT_TAG = "querist.cut_params"
 CHANGED_TAG = "querist.changed_params"
@@ -78,6 +77,10 @@ class MlflowStore:
         uri: where it is.
         spool_id: the spool's own digest.
         asking: where it is said that a server was asked and has not answered yet.
+
+    Attributes:
+        uri: where it is.
+        client: an `MlflowClient`, which says when an answer is due.
     """
 
     def __init__(self, uri: str, spool_id: str, asking: Asking) -> None:
@@ -86,7 +89,7 @@ class MlflowStore:
         self._database = not (is_server(uri) or uri.startswith("databricks"))
         if uri.startswith(_SQLITE):
             make_database(Path(uri.removeprefix(_SQLITE)), _make_tables)
-        self._client: Any = (
+        self.client: Any = (
             AskedClient(mlflow.MlflowClient, uri, asking)
             if is_remote(uri)
             else mlflow.MlflowClient(tracking_uri=uri)
@@ -94,16 +97,16 @@ class MlflowStore:
 
     def open_run(self, start: Mapping[str, Any], *, time: float, run_id: str | None) -> Run:
         """The MLflow run of this spool, created unless it is there, with what `start` says."""
-        run: Run | None = self._client.get_run(run_id) if run_id else None
+        run: Run | None = self.client.get_run(run_id) if run_id else None
         if run is None:
             run = self._find_or_create(start, time=time)
         elif run.info.status != "RUNNING":
-            self._client.update_run(run.info.run_id, status="RUNNING")
+            self.client.update_run(run.info.run_id, status="RUNNING")
         run_id = run.info.run_id
         notes = self._log_params(run, start.get("params") or {})
         self.set_tags(run_id, {**(start.get("tags") or {}), **notes})
         if start.get("dataset"):
-            self._client.log_inputs(run_id, [_dataset_input(start["dataset"])])
+            self.client.log_inputs(run_id, [_dataset_input(start["dataset"])])
         return run
 
     def log_metrics(self, run_id: str, points: Iterable[tuple[str, float, int, float]]) -> None:
@@ -113,27 +116,27 @@ class MlflowStore:
             for name, value, step, time in points
         ]
         for chunk in _chunks(metrics, MAX_METRICS):
-            self._client.log_batch(run_id, metrics=chunk)
+            self.client.log_batch(run_id, metrics=chunk)
 
     def log_artifact(self, run_id: str, path: Path, artifact_path: str | None) -> None:
         """Copy a file, or a folder under its own name, to the run's artifacts."""
         if path.is_dir():
             below = "/".join(part for part in (artifact_path, path.name) if part)
-            self._client.log_artifacts(run_id, str(path), below)
+            self.client.log_artifacts(run_id, str(path), below)
         else:
-            self._client.log_artifact(run_id, str(path), artifact_path)
+            self.client.log_artifact(run_id, str(path), artifact_path)
 
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Set tags on the run; `parent` is the MLflow run that this one is nested in."""
         named = {"mlflow.parentRunId" if k == "parent" else key_for(k): v for k, v in tags.items()}
         entries = [RunTag(k, text_for(v, MAX_TAG_VALUE)) for k, v in named.items() if v is not None]
         for chunk in _chunks(entries, _MAX_PARAMS):
-            self._client.log_batch(run_id, tags=chunk)
+            self.client.log_batch(run_id, tags=chunk)
 
     def end(self, run_id: str, *, status: str, time: float) -> None:
         """Close the run, and remove what a lost answer has left beside it."""
         self._remove_doubles(run_id)
-        self._client.set_terminated(run_id, status, end_time=round(time * 1000))
+        self.client.set_terminated(run_id, status, end_time=round(time * 1000))
 
     def log_model(
         self,
@@ -156,8 +159,9 @@ class MlflowStore:
         Raises:
             UndeliverableError: its files cannot be made into a model.
         """
-        run = self._client.get_run(run_id)
-        model = self._find_model(run, seq) or self._client.create_logged_model(
+        run = self.client.get_run(run_id)
+        begun = next(iter(self._models(run).get(str(seq), [])), None)  # by an earlier delivery
+        model = begun or self.client.create_logged_model(
             run.info.experiment_id,
             name=model_name_for(name),
             source_run_id=run_id,
@@ -184,41 +188,41 @@ class MlflowStore:
                     output_example=np.load(output_example, allow_pickle=False),
                 )
             except (ValueError, TypeError, FileNotFoundError, yaml.YAMLError, MlflowException) as e:
-                self._client.finalize_logged_model(model.model_id, "FAILED")
+                self.client.finalize_logged_model(model.model_id, "FAILED")
                 raise UndeliverableError(f"the model of step {step} cannot be logged: {e}") from e
-            self._client.log_model_artifacts(model.model_id, str(folder))
+            self.client.log_model_artifacts(model.model_id, str(folder))
         outputs = run.outputs.model_outputs if run.outputs else []
         if all(output.model_id != model.model_id for output in outputs):
-            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
         if metrics:
             of_model = [
                 Metric(key_for(n), v, round(t * 1000), s, model_id=model.model_id, run_id=run_id)
                 for n, v, s, t in metrics[:MAX_METRICS]
             ]
-            self._client.log_batch(run_id, metrics=of_model)
-        self._client.finalize_logged_model(model.model_id, "READY")
+            self.client.log_batch(run_id, metrics=of_model)
+        self.client.finalize_logged_model(model.model_id, "READY")
         return [
             f"the code of {package!r} was not found, so the model of step {step} was logged "
             "without it: run `querist sync` from the folder that holds it"
             for package in code.missing
         ]
 
-    def point_alias_to(self, run_id: str, *, model: str, name: str, alias: str) -> None:
-        """Register a model that the run has logged, and let an alias point to it.
+    def logged_model(self, run_id: str, name: str) -> LoggedModel:
+        """The model of this name that the run has logged, the newest of several.
 
         Raises:
             UndeliverableError: the run has logged no such model.
         """
-        run = self._client.get_run(run_id)
-        logged = [m for models in self._models(run).values() for m in models if m.name == model]
+        found = self._models(self.client.get_run(run_id)).values()
+        logged = [m for models in found for m in models if m.name == model_name_for(name)]
         if not logged:
-            raise UndeliverableError(f"the run has logged no model {model!r}")
-        point_alias_to(self._client, logged[0], name=name, alias=alias, run_id=run_id)
+            raise UndeliverableError(f"the run has logged no model {name!r}")
+        return max(logged, key=lambda model: (model.creation_timestamp, model.model_id))
 
     def _find_or_create(self, start: Mapping[str, Any], *, time: float) -> Run:
         experiment_id = self._experiment(str(start["experiment"]), start.get("artifact_root"))
         if found := self._runs(experiment_id):
-            first: Run = self._client.get_run(found[0])
+            first: Run = self.client.get_run(found[0])
             return first
         tags = {
             SPOOL_TAG: self._spool_id,
@@ -227,7 +231,7 @@ class MlflowStore:
             "mlflow.source.type": "LOCAL",
         }
         name = text_for(str(start["run_name"]), MAX_TAG_VALUE)
-        made: Run = self._client.create_run(
+        made: Run = self.client.create_run(
             experiment_id, start_time=round(time * 1000), tags=tags, run_name=name
         )
         return made
@@ -235,15 +239,15 @@ class MlflowStore:
     def _experiment(self, name: str, artifact_root: str | None) -> str:
         """The id of the experiment, created unless it is there."""
         name = text_for(name, 500)
-        found = self._client.get_experiment_by_name(name)
+        found = self.client.get_experiment_by_name(name)
         if found is None:
             location = None
             if self._database:
                 location = self._artifact_root(artifact_root).resolve().as_uri()
             try:
-                return str(self._client.create_experiment(name, artifact_location=location))
+                return str(self.client.create_experiment(name, artifact_location=location))
             except MlflowException:  # a learner beside this one was faster
-                found = self._client.get_experiment_by_name(name)
+                found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
@@ -271,19 +275,15 @@ class MlflowStore:
         present = run.data.params
         fresh = [Param(k, v) for k, v in texts.items() if k not in present]
         for chunk in _chunks(fresh, _MAX_PARAMS):
-            self._client.log_batch(run.info.run_id, params=chunk)
+            self.client.log_batch(run.info.run_id, params=chunk)
         cut = [k for k, v in params.items() if text_for(v, MAX_PARAM_VALUE) != text_for(v, 10**9)]
         changed = [k for k, v in texts.items() if present.get(k, v) != v]
         notes = {CUT_TAG: cut, CHANGED_TAG: changed}
         return {tag: ", ".join(keys) for tag, keys in notes.items() if keys}
 
-    def _find_model(self, run: Run, seq: int) -> LoggedModel | None:
-        """The model that an earlier delivery of this event began, if it did."""
-        return next(iter(self._models(run).get(str(seq), [])), None)
-
     def _runs(self, experiment_id: str) -> list[str]:
         """The runs of this spool, the first one that was made first."""
-        found = self._client.search_runs(
+        found = self.client.search_runs(
             [experiment_id],
             f"tags.`{SPOOL_TAG}` = '{self._spool_id}'",
             run_view_type=ViewType.ACTIVE_ONLY,
@@ -297,7 +297,7 @@ class MlflowStore:
         found: dict[str, list[LoggedModel]] = {}
         token = None
         while True:
-            page = self._client.search_logged_models(
+            page = self.client.search_logged_models(
                 [run.info.experiment_id],
                 f"source_run_id = '{run.info.run_id}'",
                 max_results=50,
@@ -319,13 +319,12 @@ class MlflowStore:
         A server may do what it was asked for long after nobody waits for the answer any more; by
         then it was asked again.
         """
-        run = self._client.get_run(run_id)
-        for double in self._runs(run.info.experiment_id):
-            if double != run_id:
-                self._client.delete_run(double)
+        run = self.client.get_run(run_id)
+        for double in set(self._runs(run.info.experiment_id)) - {run_id}:
+            self.client.delete_run(double)
         for models in self._models(run).values():
             for model in models[1:]:
-                self._client.delete_logged_model(model.model_id)
+                self.client.delete_logged_model(model.model_id)
 
 
 def _make_tables(path: Path) -> object:

@@ -17,10 +17,16 @@ class ServedLearner:
 
     The code of user packages was logged with the model and is trusted as much as the model: they
     join the allow-list while the learner is built.
+
+    Args:
+        settings_file: the experiment, or the settings of a model version.
+        checkpoint: the checkpoint's folder.
+        dtype: what features are turned into.
+        packages: the user packages that were logged with the model.
     """
 
     def __init__(
-        self, experiment: Path, checkpoint: Path, *, dtype: str, packages: Iterable[str]
+        self, settings_file: Path, checkpoint: Path, *, dtype: str, packages: Iterable[str]
     ) -> None:
         from querist.learners.restore import restore_learner
 
@@ -29,7 +35,7 @@ class ServedLearner:
         allowed = sorted(allowed_packages() | set(packages))
         os.environ[ALLOWED_PACKAGES_VARIABLE] = ",".join(allowed)
         try:
-            self._learner = restore_learner(experiment, checkpoint)
+            self._learner = restore_learner(settings_file, checkpoint)
         finally:
             if before is None:
                 del os.environ[ALLOWED_PACKAGES_VARIABLE]

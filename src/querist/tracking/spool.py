@@ -35,7 +35,8 @@ class Event:
     Attributes:
         seq: 1, 2, 3, ... in the order they were written.
         time: when it happened, seconds since 1970.
-        kind: `start`, `metrics`, `artifact`, `model`, `alias`, `tags` or `end`.
+        kind: `start`, `metrics`, `artifact`, `model`, `alias`, `version`, `registry`, `tags` or
+            `end`.
         payload: what else the line says.
         once: what no other event of the spool is called; None for an event without a name.
     """

@@ -23,7 +23,7 @@ _NOT_CODE = (
 
 @dataclass(frozen=True)
 class UserCode:
-    """The code that an experiment's import paths lead to.
+    """The code that the import paths of settings lead to.
 
     Attributes:
         folders: what to copy: (package folder or module file, where below the code folder).
@@ -38,9 +38,9 @@ class UserCode:
     missing: tuple[str, ...]
 
 
-def find_user_code(experiment: Any) -> UserCode:
-    """The code behind all import paths in a configuration that are allowed here."""
-    modules = sorted({path.partition(":")[0] for path in _import_paths(experiment)})
+def find_user_code(settings: Any) -> UserCode:
+    """The code behind all import paths that are allowed here, in an experiment or any settings."""
+    modules = sorted({path.partition(":")[0] for path in _import_paths(settings)})
     folders: dict[Path, Path] = {}
     requirements, packages, missing = set(), set(), set()
     for module in modules:
