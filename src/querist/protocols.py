@@ -163,6 +163,8 @@ class MetrologyStrategy(Protocol):
         - `stop_set_size = n`: `context.stop_set` has what this model and the one before predict on
           `n` samples that are the same in every iteration. Classification only.
         - `needs_test_set = False`: it may be used where no samples are held back.
+        - `of_each(context) -> tensor (m,)`: for a strategy whose only metric is a mean over the
+          samples, what it is the mean of. Comparisons then draw from it instead of measuring anew.
         """
         ...
 

@@ -197,6 +197,7 @@ class Check:
         won: whether the challenger wins it.
         reason: why, in words.
         low, high: a confidence interval of how much better the challenger is; None without one.
+        judged: False for what is shown, and is no sub-comparison of its own.
     """
 
     metric: str
@@ -207,6 +208,7 @@ class Check:
     reason: str
     low: float | None = None
     high: float | None = None
+    judged: bool = True
 
 
 @dataclass(frozen=True)
