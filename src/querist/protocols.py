@@ -200,7 +200,9 @@ class Gate(Protocol):
         """`champion` is None while there is none yet. A NaN or missing metric never promotes.
 
         A gate with an attribute `wants_outcomes = True` finds what both models say of each sample
-        in `outcomes`.
+        in `outcomes`. Metrics that it cannot do without, and that predictions alone do not give,
+        are named by an attribute `needs`; what it compares that no model inside a run has, by
+        `not_in_runs`: a run is then refused before it starts.
         """
         ...
 

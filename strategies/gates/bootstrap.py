@@ -38,7 +38,8 @@ def gains(
     each gain is the negative of what it was.
 
     Args:
-        champion, challenger: the metric of each.
+        champion: its metric.
+        challenger: its metric.
         rows: the samples that are drawn from, as positions `(k,)`.
         direction: which way the metric is better.
         resamples: draws; fewer where they would take minutes.

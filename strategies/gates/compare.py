@@ -125,7 +125,7 @@ def _check_samples_suffice(check: CheckConfig) -> None:
 
 def _beyond_runs(check: CheckConfig) -> str:
     if check.curve is not None:
-        return f"the training curve {check.curve}"
+        return f"training curve {check.curve}"
     if check.metric == LATENCY:
         return LATENCY
     return f"slices by {check.slice_by}" if check.slice_by is not None else ""

@@ -149,8 +149,9 @@ def intersection_over_union(boxes: torch.Tensor, others: torch.Tensor) -> torch.
     """The overlap of each box `(m, 4)` with each other one `(k, 4)`: `(m, k)`, 0 .. 1."""
     one = boxes.double().reshape(-1, 1, 4)
     other = others.double().reshape(1, -1, 4)
-    sides = torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])
-    shared = sides.clamp(min=0).prod(-1)
+    first = torch.maximum(one[..., :2], other[..., :2])
+    last = torch.minimum(one[..., 2:], other[..., 2:])
+    shared = (last - first).clamp(min=0).prod(-1)
     areas = [(b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) for b in (one, other)]
     together = areas[0] + areas[1] - shared
     # Boxes without an area overlap nothing, nor do boxes that are not finite.

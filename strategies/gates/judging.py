@@ -112,8 +112,9 @@ def _side(reading: Reading, *, measured: bool) -> _Side:
         return _Side(computed, reading.score, reading.fault)
     # Measured with options of its own (`average: macro`), it is another number than the one that
     # would be drawn.
-    same = value is not None and computed is not None and math.isclose(value, computed, rel_tol=1e-6)
-    return _Side(value, reading.score if same else None, reading.fault)
+    if value is None or computed is None or not math.isclose(value, computed, rel_tol=1e-6):
+        return _Side(value, None, reading.fault)
+    return _Side(value, reading.score)
 
 
 def _slices(

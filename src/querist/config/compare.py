@@ -131,7 +131,7 @@ class CompareConfig(Group):
             share = -1.0
         if isinstance(value, bool) or not 0.0 <= share <= 1.0:
             raise ValueError(
-                f"wins is a share from 0 to 1, any, or all, not {shown(value)}: write one of them"
+                f"a share from 0 to 1, any, or all belongs here, not {shown(value)}: write one"
             )
         return share
 
