@@ -152,7 +152,8 @@ def _decided(check: CheckConfig, row: _Row, test_digest: str) -> Part:
     old = _number(row.champion)
     drawn = _drawn(check, row, test_digest)
     low, high = (None if drawn is None else interval(drawn)) or (None, None)
-    won = gain(new=new, old=old, direction=check.better) > as_written(check.min_delta)
+    better_by = gain(new=new, old=old, direction=check.better)
+    won = better_by > as_written(check.min_delta)
     higher = "higher" if check.better is Direction.MAX else "lower"
     margin = f" by more than {check.min_delta:g}" if check.min_delta else ""
     reason = f"{row.name} {new:.6g} {'is' if won else 'is not'} {higher} than {old:.6g}{margin}"
@@ -164,7 +165,10 @@ def _decided(check: CheckConfig, row: _Row, test_digest: str) -> Part:
             f"{reason}; with probability {sure:.4g} the gain is above {check.min_delta:g}, "
             f"{check.confidence:g} is needed"
         )
-    return Part(Check(row.name, old, new, check.min_delta, won, reason, low, high), won=int(won))
+    shown = Check(
+        row.name, old, new, check.min_delta, won, reason, low, high, gain=float(better_by)
+    )  # fmt: skip
+    return Part(shown, won=int(won))
 
 
 def _within_loss(check: CheckConfig, row: _Row, test_digest: str) -> Part:

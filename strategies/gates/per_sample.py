@@ -59,7 +59,8 @@ def compare_samples(
         purpose=NAME,
     )
     low, high = interval(drawn) or (None, None)
-    shown = Check(NAME, lost / size, won / size, 0.0, promote, why, low, high)
+    gain = (won - lost) / size
+    shown = Check(NAME, lost / size, won / size, 0.0, promote, why, low, high, gain=gain)
     return Part(shown, number=size, won=won)
 
 
