@@ -163,6 +163,8 @@ class MetrologyStrategy(Protocol):
         - `stop_set_size = n`: `context.stop_set` has what this model and the one before predict on
           `n` samples that are the same in every iteration. Classification only.
         - `needs_test_set = False`: it may be used where no samples are held back.
+        - `of_each(context) -> tensor (m,)`: for a strategy whose only metric is a mean over the
+          samples, what it is the mean of. Comparisons then draw from it instead of measuring anew.
         """
         ...
 
@@ -198,7 +200,9 @@ class Gate(Protocol):
         """`champion` is None while there is none yet. A NaN or missing metric never promotes.
 
         A gate with an attribute `wants_outcomes = True` finds what both models say of each sample
-        in `outcomes`.
+        in `outcomes`. Metrics that it cannot do without, and that predictions alone do not give,
+        are named by an attribute `needs`; what it compares that no model inside a run has, by
+        `not_in_runs`: a run is then refused before it starts.
         """
         ...
 

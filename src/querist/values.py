@@ -197,6 +197,9 @@ class Check:
         won: whether the challenger wins it.
         reason: why, in words.
         low, high: a confidence interval of how much better the challenger is; None without one.
+        judged: False for what is shown, and is no sub-comparison of its own.
+        gain: how much better the challenger is, in units of the metric, negative when it is worse;
+            None where there is nothing to compare.
     """
 
     metric: str
@@ -207,6 +210,8 @@ class Check:
     reason: str
     low: float | None = None
     high: float | None = None
+    judged: bool = True
+    gain: float | None = None
 
 
 @dataclass(frozen=True)

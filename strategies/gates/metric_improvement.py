@@ -33,8 +33,8 @@ class MetricImprovement:
         """
         old = None if champion is None else _number(champion, self.metric)
         new = _number(challenger, self.metric)
-        won, reason = self._decide(champion, challenger, old, new)
-        check = Check(self.metric, old, new, self.min_delta, won, reason)
+        won, reason, better_by = self._decide(champion, challenger, old, new)
+        check = Check(self.metric, old, new, self.min_delta, won, reason, gain=better_by)
         return Verdict(won, reason, (check,))
 
     def _decide(
@@ -43,24 +43,28 @@ class MetricImprovement:
         challenger: Evaluation,
         old: float | None,
         new: float | None,
-    ) -> tuple[bool, str]:
+    ) -> tuple[bool, str, float | None]:
+        """Whether it wins, why, and by how much it is better; None where that cannot be said."""
         if new is None or not math.isfinite(new):
-            return False, f"the challenger's {self.metric} {_fault(new)}"
+            return False, f"the challenger's {self.metric} {_fault(new)}", None
         if champion is None:
-            return True, f"no champion yet: {self.metric} {new:.6g} is the first"
+            return True, f"no champion yet: {self.metric} {new:.6g} is the first", None
         if champion.test_digest != challenger.test_digest:
-            return False, (
+            why = (
                 f"the test sets differ ({champion.test_digest[:8]} and "
                 f"{challenger.test_digest[:8]}): {self.metric} cannot be compared"
             )
+            return False, why, None
         if old is None or not math.isfinite(old):
-            return False, f"the champion's {self.metric} {_fault(old)}: nothing to compare with"
+            why = f"the champion's {self.metric} {_fault(old)}: nothing to compare with"
+            return False, why, None
         better_by = gain(new=new, old=old, direction=self.direction)
         won = better_by > as_written(self.min_delta)
         word = "higher" if self.direction is Direction.MAX else "lower"
         verb = "is" if won else "is not"
         margin = f" by more than {self.min_delta:g}" if self.min_delta else ""
-        return won, f"{self.metric} {new:.6g} {verb} {word} than {old:.6g}{margin}"
+        reason = f"{self.metric} {new:.6g} {verb} {word} than {old:.6g}{margin}"
+        return won, reason, float(better_by)
 
 
 def _number(evaluation: Evaluation, metric: str) -> float | None:

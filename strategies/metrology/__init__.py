@@ -4,6 +4,7 @@ from querist.strategies.metrology.accuracy import Accuracy
 from querist.strategies.metrology.auc_pr import AucPr
 from querist.strategies.metrology.balanced_accuracy import BalancedAccuracy
 from querist.strategies.metrology.brier import Brier
+from querist.strategies.metrology.calibration_error import CalibrationError
 from querist.strategies.metrology.command import MetrologyCommand
 from querist.strategies.metrology.f1 import F1
 from querist.strategies.metrology.log_loss import LogLoss
@@ -23,6 +24,7 @@ __all__ = [
     "AucPr",
     "BalancedAccuracy",
     "Brier",
+    "CalibrationError",
     "LogLoss",
     "MeanAbsoluteError",
     "MeanSquaredError",

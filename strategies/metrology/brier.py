@@ -26,9 +26,12 @@ class Brier:
 
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `brier`; NaN when a probability is NaN."""
+        return MetrologyRecord({"brier": float(self.of_each(context).mean())})
+
+    def of_each(self, context: MetrologyContext) -> torch.Tensor:
+        """The squared distance of each sample `(m,)`."""
         targets, probabilities = class_probabilities(context, "brier")
         classes = probabilities.shape[1]
         truth = torch.nn.functional.one_hot(targets, classes).double()
         squared = (probabilities.double() - truth).square()
-        of_each = squared[:, 1] if classes == 2 else squared.sum(1)
-        return MetrologyRecord({"brier": float(of_each.mean())})
+        return squared[:, 1] if classes == 2 else squared.sum(1)

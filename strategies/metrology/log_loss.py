@@ -25,7 +25,11 @@ class LogLoss:
 
     def compute(self, context: MetrologyContext) -> MetrologyRecord:
         """One value, `log_loss`; NaN when a true class has the probability NaN."""
+        return MetrologyRecord({"log_loss": float(self.of_each(context).mean())})
+
+    def of_each(self, context: MetrologyContext) -> torch.Tensor:
+        """The negative log-probability of each sample's class `(m,)`."""
         targets, probabilities = class_probabilities(context, "log_loss")
         edge = torch.finfo(probabilities.dtype).eps
         of_truth = probabilities[torch.arange(len(targets)), targets].double()
-        return MetrologyRecord({"log_loss": float(-of_truth.clamp(edge, 1 - edge).log().mean())})
+        return -of_truth.clamp(edge, 1 - edge).log()

@@ -25,6 +25,11 @@ class MeanSquaredError:
         targets, predictions = number_predictions(context, "mse")
         return MetrologyRecord({"mse": float((targets - predictions).square().mean())})
 
+    def of_each(self, context: MetrologyContext) -> torch.Tensor:
+        """The squared error of each sample `(m,)`; of several outputs their mean."""
+        targets, predictions = number_predictions(context, "mse")
+        return (targets - predictions).square().mean(1)
+
 
 @register("metrology", "rmse")
 class RootMeanSquaredError:
@@ -49,6 +54,11 @@ class MeanAbsoluteError:
         """One value, `mae`."""
         targets, predictions = number_predictions(context, "mae")
         return MetrologyRecord({"mae": float((targets - predictions).abs().mean())})
+
+    def of_each(self, context: MetrologyContext) -> torch.Tensor:
+        """The absolute error of each sample `(m,)`; of several outputs their mean."""
+        targets, predictions = number_predictions(context, "mae")
+        return (targets - predictions).abs().mean(1)
 
 
 @register("metrology", "r2")

@@ -3,5 +3,6 @@
 from querist.figures.comparison import comparison
 from querist.figures.decision_boundary import decision_boundary
 from querist.figures.learning_curve import learning_curve
+from querist.figures.verdict import verdict
 
-__all__ = ["comparison", "decision_boundary", "learning_curve"]
+__all__ = ["comparison", "decision_boundary", "learning_curve", "verdict"]

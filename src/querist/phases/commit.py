@@ -7,9 +7,10 @@ import logging
 from querist.errors import CheckpointError
 from querist.faults import crash_point
 from querist.phases.train import prune_checkpoints
+from querist.runs.evaluations import evaluations
 from querist.runs.run import Run
 from querist.runs.tracking import track_iteration
-from querist.values import Evaluation, Phase, Verdict
+from querist.values import Phase, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -58,15 +59,10 @@ def _judge(run: Run, iteration: int) -> Verdict | None:
     gate = run.strategies.gate
     if gate is None:
         return None
-    metrics = run.ledger.metrology()
-    digest = run.test_digest()
     champion = run.ledger.champion()
     if champion == iteration:
         return None
-    verdict = gate.compare(
-        None if champion is None else Evaluation(champion, metrics.get(champion, {}), digest),
-        Evaluation(iteration, metrics.get(iteration, {}), digest),
-    )
+    verdict = gate.compare(*evaluations(run, iteration, champion))
     crash_point("gate.judged")
     run.ledger.record_verdict(iteration, verdict)
     crash_point("gate.recorded")

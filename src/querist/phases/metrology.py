@@ -11,6 +11,7 @@ import torch
 from querist.context import MetrologyContext, StopSet
 from querist.errors import StrategyError
 from querist.faults import crash_point
+from querist.runs.evaluations import predictions_on
 from querist.runs.model import bring_model_to
 from querist.runs.records import write_metrology
 from querist.runs.run import Run
@@ -22,7 +23,7 @@ from querist.runs.stop_set import (
     wanted_size,
 )
 from querist.runs.strategies import uses_test_set
-from querist.values import Phase, Task
+from querist.values import Phase
 
 MAX_NAME = 200
 _log = logging.getLogger(__name__)
@@ -90,14 +91,11 @@ def metrology_context(
     """
     test = run.data.test
     nothing = torch.empty(0)
-    targets, predictions, probabilities = nothing, nothing, None
+    targets, predictions = nothing, nothing
+    probabilities: torch.Tensor | None = None
     if test is not None and any(map(uses_test_set, run.strategies.metrology)):
         targets = test.targets
-        if run.data.task is Task.CLASSIFICATION:
-            probabilities = run.learner.predict_proba(test.features())
-            predictions = probabilities.argmax(1)
-        else:
-            predictions = run.learner.predict(test.features())
+        predictions, probabilities = predictions_on(run, test)
     return MetrologyContext(
         task=run.data.task,
         classes=run.data.pool.classes,

@@ -1,4 +1,4 @@
-"""Whether the metrics that stop criteria wait for are measured at all."""
+"""Whether the metrics that stop criteria wait for, and a gate compares, are measured at all."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ TRAIN_LOSS = "train_loss"
 
 
 def check_needs(experiment: Experiment, strategies: Strategies) -> None:
-    """Refuse a stop criterion that waits for a metric that nobody measures.
+    """Refuse a stop criterion or a gate that waits for a metric that nobody measures.
 
-    A criterion says what it cannot do without by an attribute `needs`, a metrology strategy what it
-    measures by `measures`. Where one strategy does not say it, nothing can be checked.
+    They say what they cannot do without by an attribute `needs`, a metrology strategy what it
+    measures by `measures`. Where one strategy does not say it, nothing can be checked. A gate says
+    by `not_in_runs` what it compares that only models outside of runs have.
 
     Raises:
-        ConfigurationError: which criterion needs which metric.
+        ConfigurationError: which one needs which metric.
     """
+    for what in getattr(strategies.gate, "not_in_runs", ()):
+        raise ConfigurationError(
+            f"a gate inside a run has the predictions of each iteration's model, and no {what}: "
+            "remove the check, or leave it to retraining"
+        )
     said = [getattr(strategy, "measures", None) for strategy in strategies.metrology]
     if any(measures is None for measures in said):
         return
@@ -28,21 +34,27 @@ def check_needs(experiment: Experiment, strategies: Strategies) -> None:
     if not experiment.driver.skip_training:
         measured.add(TRAIN_LOSS)
     for component, criterion in zip(experiment.stop, strategies.stop, strict=True):
-        for metric in getattr(criterion, "needs", ()):
-            if metric not in measured:
-                raise ConfigurationError(_complaint(component.name, metric, measured))
+        _check(f"stop {component.name!r}", criterion, measured)
+    if experiment.gate is not None:
+        _check(f"gate {experiment.gate.name!r}", strategies.gate, measured - {TRAIN_LOSS})
 
 
-def _complaint(criterion: str, metric: str, measured: set[str]) -> str:
-    if metric == TRAIN_LOSS:
+def _check(what: str, component: Any, measured: set[str]) -> None:
+    for metric in getattr(component, "needs", ()):
+        if metric not in measured:
+            raise ConfigurationError(_complaint(what, metric, measured))
+
+
+def _complaint(what: str, metric: str, measured: set[str]) -> str:
+    if metric == TRAIN_LOSS and not what.startswith("gate"):
         why = "driver.skip_training leaves out: set it to false, or remove the criterion"
-        return f"stop {criterion!r} needs {metric!r}, which {why}"
+        return f"{what} needs {metric!r}, which {why}"
     source = next((c.name for c in components("metrology") if metric in _measures(c.factory)), None)
     if source is not None:
         hint = f"add {source} to strategies.metrology"
     else:
         hint = str(UnknownNameError("metric", metric, measured))
-    return f"stop {criterion!r} needs the metric {metric!r}, which nothing measures: {hint}"
+    return f"{what} needs the metric {metric!r}, which nothing measures: {hint}"
 
 
 def _measures(factory: Any) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def test_the_first_model_is_promoted_with_its_number() -> None:
 def test_a_better_model_is_promoted_with_both_numbers() -> None:
     reason = "f1 0.9 is higher than 0.8 by more than 0.05"
     assert judge(0.8, 0.9, min_delta=0.05) == Verdict(
-        True, reason, (Check("f1", 0.8, 0.9, 0.05, True, reason),)
+        True, reason, (Check("f1", 0.8, 0.9, 0.05, True, reason, gain=0.1),)
     )
 
 

@@ -1,0 +1,53 @@
+"""What a gate is given of a run's models."""
+
+from __future__ import annotations
+
+import torch
+
+from querist.pools.labeled import LabeledSet
+from querist.runs.model import bring_model_to
+from querist.runs.run import Run
+from querist.values import Evaluation, Outcomes, Task
+
+
+def evaluations(
+    run: Run, iteration: int, champion: int | None
+) -> tuple[Evaluation | None, Evaluation]:
+    """The numbers of the champion's and of `iteration`'s model, from the run's test set.
+
+    For a gate with `wants_outcomes` both models predict the test set anew: the champion's model is
+    brought back from its checkpoint, and then the iteration's again. That gives the same bits after
+    a kill, on the CPU. How long a prediction takes is left out, so that no verdict hangs on it.
+    """
+    wanted = bool(getattr(run.strategies.gate, "wants_outcomes", False))
+    old = None if champion is None else _evaluation(run, champion, wanted=wanted)
+    return old, _evaluation(run, iteration, wanted=wanted)
+
+
+def predictions_on(run: Run, test: LabeledSet) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the learner as it is now predicts: classes or numbers, and probabilities of classes."""
+    if run.data.task is Task.CLASSIFICATION:
+        probabilities = run.learner.predict_proba(test.features())
+        return probabilities.argmax(1), probabilities
+    return run.learner.predict(test.features()), None
+
+
+def _evaluation(run: Run, iteration: int, *, wanted: bool) -> Evaluation:
+    return Evaluation(
+        iteration,
+        run.ledger.metrology().get(iteration, {}),
+        run.test_digest(),
+        _outcomes(run, iteration) if wanted else None,
+    )
+
+
+def _outcomes(run: Run, iteration: int) -> Outcomes | None:
+    """What the model of `iteration` says of each test sample; None without a test set."""
+    test = run.data.test
+    if test is None:
+        return None
+    bring_model_to(run, iteration)
+    predictions, probabilities = predictions_on(run, test)
+    return Outcomes(
+        run.data.task, run.data.pool.classes, test.targets, predictions, probabilities
+    )  # fmt: skip
