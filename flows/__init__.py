@@ -3,7 +3,9 @@
 from querist.flows.active_learning import active_learning
 from querist.flows.comparison import comparison
 from querist.flows.iteration import iteration
+from querist.flows.model_comparison import model_comparison
 from querist.flows.parallel_learners import parallel_learners
+from querist.flows.retraining import retraining
 from querist.flows.stream import Learners, LearnerState
 
 __all__ = [
@@ -12,5 +14,7 @@ __all__ = [
     "active_learning",
     "comparison",
     "iteration",
+    "model_comparison",
     "parallel_learners",
+    "retraining",
 ]

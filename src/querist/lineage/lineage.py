@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from querist.storage.atomic import TEMPORARY, create_folder, remove, write_file
 LINEAGE_FILE = "lineage.yaml"
 SETTINGS_FILE = "settings.yaml"
 VERSIONS = "versions"
+IDENTITY = "identity"
+"""The fact that tells this model from others of its name, in a tracker that they share."""
 _LEFT_BY_A_KILL = {
     LOCK_FILE, f"{TEMPORARY}{LINEAGE_FILE}",
     *(f"{LEDGER_FILE}{ending}" for ending in ("", "-wal", "-shm", "-journal")),
@@ -61,6 +64,10 @@ class Lineage:
         """The settings that a retraining was begun with."""
         content = self.ledger.retraining(retraining).settings
         return Retraining.model_validate_json(content)
+
+    def identity(self) -> str:
+        """What tells it from others of its name."""
+        return str(self.ledger.fact(IDENTITY))
 
     def version_folder(self, version: int) -> Path:
         """Where a version's files are."""
@@ -184,6 +191,7 @@ def _create(reference: LineageReference, settings: Retraining) -> None:
             return
         ledger = _ledger_at(folder)
         ledger.create()  # refused where anything was done; what a kill left is made whole
+        ledger.set_fact(IDENTITY, secrets.token_hex(16))
         crash_point("lineage.ledger")
         text = f"# querist {version_of('querist')}\n{dump_yaml(settings.model_dump(mode='json'))}"
         write_file(folder / LINEAGE_FILE, text.encode())

@@ -11,7 +11,7 @@ from typing import Any
 from querist.config.compare import CompareConfig
 from querist.config.retraining import Retraining
 from querist.faults import crash_point
-from querist.figures.verdict import draw_verdict
+from querist.figures import verdict as draw_verdict
 from querist.lineage import Lineage
 from querist.protocols import Gate
 from querist.registry import build

@@ -67,6 +67,7 @@ def track_version(lineage: Lineage, version: int) -> None:
         name=lineage.reference.model,
         version=version,
         tags=tags,
+        ledger=lineage.identity(),
     )
     spool.close()
     track_registry(lineage, version, challenger=version)
@@ -196,6 +197,7 @@ def track_registry(lineage: Lineage, version: int, challenger: int | None = None
         champion=lineage.ledger.champion(),
         challenger=challenger if waits else None,
         tags=_tags_of(events, version),
+        ledger=lineage.identity(),
     )
     spool.close()
 
@@ -207,11 +209,12 @@ def _tags_of(events: list[Any], version: int) -> dict[str, dict[str, str]]:
         return {}
     names = {PROMOTED: "promoted", DISCARDED: "discarded", ROLLED_BACK: "rolled back to"}
     last = about[-1]
+    said = {str(version): names[last.event]}
+    if last.event == ROLLED_BACK and last.champion_before is not None:
+        said[str(last.champion_before)] = "rolled back from"
     return {
-        str(version): {
-            "querist.verdict": names[last.event],
-            "querist.reason": last.reason,
-        }
+        which: {"querist.verdict": words, "querist.reason": last.reason}
+        for which, words in said.items()
     }
 
 
