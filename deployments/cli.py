@@ -264,7 +264,7 @@ def _spools(root: Path, run_id: str) -> list[Path]:
     """The folders whose spools are to be delivered for a run, parallel run or registered model."""
     from querist.deployments.cli_parallel import learner_folders
     from querist.lineage import LineageReference, is_lineage
-    from querist.retraining.steps import let_go, untold
+    from querist.retraining.steps import let_go, say_again, untold
     from querist.runs.open import checked_run_id, run_folder
     from querist.runs.parallel import is_parallel_run
 
@@ -272,6 +272,7 @@ def _spools(root: Path, run_id: str) -> list[Path]:
     if is_lineage(folder):
         reference = LineageReference(model=run_id, root=root.absolute())
         try:
+            say_again(reference)
             return untold(reference)
         finally:
             let_go(reference, False)

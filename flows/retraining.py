@@ -10,11 +10,11 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from querist.flows.label_collection import label_collection
 
 from querist import tasks
 from querist.config.retraining import Retraining
 from querist.errors import RunLockedError
+from querist.flows.label_collection import label_collection
 from querist.flows.served import retraining_as_served
 from querist.lineage import LineageReference
 from querist.retraining.pull import Pulled

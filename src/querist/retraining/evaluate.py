@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -14,11 +15,13 @@ from querist.config.compare import CompareConfig
 from querist.config.retraining import Retraining
 from querist.context import MetrologyContext
 from querist.errors import StrategyError
+from querist.items.filters import is_there, value_at
 from querist.lineage import Lineage
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
 from querist.registry import build
 from querist.retraining.chosen import Answers, data_digest, test_items
+from querist.retraining.detection import detections_of, true_boxes
 from querist.retraining.model import learner_of
 from querist.retraining.source import open_source
 from querist.retraining.track import track_evaluation
@@ -86,6 +89,12 @@ def _evaluation(
     learner = learner_of(lineage, version)
     timed = any(check.metric == "latency" for check in compare.checks)
     outcomes = outcomes_of(learner, test, source.classes, _slices(compare, ids, answers), timed)
+    if any(check.iou_threshold is not None for check in compare.checks):
+        outcomes = replace(
+            outcomes,
+            found=detections_of(learner, test.features()),
+            truth=[true_boxes(item, answers[item].metadata) for item in ids],
+        )
     stored = lineage.ledger.step(version, "train") or {}
     return Evaluation(
         iteration=version,
@@ -151,21 +160,11 @@ def _slices(
     for key in {check.slice_by for check in compare.checks if check.slice_by is not None}:
         positions: dict[str, list[int]] = {}
         for position, item in enumerate(ids):
-            value = _at(answers[item].metadata, key)
-            if value is not None:
+            value = value_at(answers[item].metadata, key.split("."))
+            if is_there(value) and value is not None:
                 positions.setdefault(str(value), []).append(position)
         found[key] = {value: torch.tensor(where) for value, where in sorted(positions.items())}
     return found
-
-
-def _at(metadata: Mapping[str, Any], key: str) -> Any:
-    """What stands under a dotted key; None where nothing does."""
-    here: Any = metadata
-    for step in key.split("."):
-        if not isinstance(here, Mapping) or step not in here:
-            return None
-        here = here[step]
-    return here
 
 
 def measured(

@@ -76,6 +76,14 @@ def untold(reference: LineageReference) -> list[Path]:
     return [f for f in folders if not Delivery(f).state().delivered]
 
 
+def say_again(reference: LineageReference) -> None:
+    """Have the tracker's registry be as the ledger says, whatever became of it."""
+    lineage = open_lineage(reference, to_retrain=False)
+    champion = lineage.ledger.champion()
+    if champion is not None:
+        track_registry(lineage, champion, again=True)
+
+
 def let_go(reference: LineageReference, to_retrain: bool) -> None:
     """Let go of the model, which was opened to retrain it or only to compare."""
     close_lineage(reference, to_retrain=to_retrain)

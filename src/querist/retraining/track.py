@@ -171,7 +171,9 @@ def track_verdict(lineage: Lineage, version: int, files: tuple[str, ...]) -> Non
     spool.close()
 
 
-def track_registry(lineage: Lineage, version: int, challenger: int | None = None) -> None:
+def track_registry(
+    lineage: Lineage, version: int, challenger: int | None = None, *, again: bool = False
+) -> None:
     """Say in a version's spool who is champion and who challenger, as the ledger has it now.
 
     The registry in the tracker follows the newest of these, whichever spool it is in.
@@ -180,6 +182,7 @@ def track_registry(lineage: Lineage, version: int, challenger: int | None = None
         lineage: the registered model.
         version: in whose spool it is said.
         challenger: a version that waits for its verdict; None when none does.
+        again: say it though it was said: somebody may have changed the registry.
     """
     spool = TrackingSpool(lineage.version_folder(version))
     if spool.status is None:
@@ -191,7 +194,7 @@ def track_registry(lineage: Lineage, version: int, challenger: int | None = None
     sequence = 2 * len(events) + waits
     spool.append(
         "registry",
-        once=f"registry {sequence} {challenger if waits else ''}",
+        once=None if again else f"registry {sequence} {challenger if waits else ''}",
         name=lineage.reference.model,
         sequence=sequence,
         champion=lineage.ledger.champion(),
