@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two stamps, because whoever only runs an experiment needs no development tools.
+# Three stamps, because whoever only runs an experiment needs no servers and no development tools.
 USER_READY := $(VENV)/.installed
+SERVICE_READY := $(VENV)/.installed-service
 DEV_READY := $(VENV)/.installed-dev
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
@@ -18,7 +19,7 @@ DEBIAN := postgresql strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel bench bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -31,6 +32,9 @@ compare: $(USER_READY) ## run the two moons' query strategies against each other
 
 parallel: $(USER_READY) ## run three learners of a simulator side by side
 	$(BIN)/querist run examples/parallel/experiment.yaml $(ARGS)
+
+retrain: $(SERVICE_READY) ## label, retrain, compare and promote, as deployments of Prefect
+	$(BIN)/python -m examples.retraining.weeks $(ARGS)
 
 bench: $(USER_READY) ## time the two moons
 	$(BIN)/python benchmarks/moons.py $(ARGS)
@@ -85,7 +89,12 @@ $(USER_READY): pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e .
 	@touch $@
 
+$(SERVICE_READY): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Querist and its servers into $(VENV) (the first time: about 2 minutes, 2 GB)."
+	@$(PIP_INSTALL) -e '.[service]'
+	@touch $(USER_READY) $@
+
 $(DEV_READY): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Querist and its development tools into $(VENV) (the first time: about 2 minutes, 2 GB)."
 	@$(PIP_INSTALL) -e '.[dev]'
-	@touch $(USER_READY) $@
+	@touch $(USER_READY) $(SERVICE_READY) $@
