@@ -39,7 +39,7 @@ def verdict(judged: Verdict, path: Path, *, title: str = "Champion against chall
     if not judged.checks:
         raise DataError("a verdict is drawn from its checks, and this one has none: leave it out")
     rows = judged.checks[:MOST_ROWS]
-    figure, axes = new_figure(width=8.6, height=1.7 + 0.36 * len(rows))
+    figure, axes = new_figure(width=8.6, height=max(2.6, 1.7 + 0.36 * len(rows)))
     axes.grid(visible=False)
     axes.spines[["left"]].set_visible(False)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -56,7 +56,7 @@ def verdict(judged: Verdict, path: Path, *, title: str = "Champion against chall
         f"worse  ←  gain of the challenger, 95 % interval  →  better\n"
         f"(each metric on its own scale{left})"
     )
-    axes.set_title(f"{title}: {judged.action}", loc="left")
+    axes.set_title(f"{title}: {judged.action}", loc="left", parse_math=False)
     axes.text(
         1.02, -0.6, "champion → challenger  (gain)", va="bottom", fontsize=8.5, color=GREY,
         transform=axes.get_yaxis_transform(),
