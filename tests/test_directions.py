@@ -17,7 +17,7 @@ from querist.registry import components
 
 @pytest.mark.parametrize("metric", [
     "f1", "accuracy", "balanced_accuracy", "precision", "recall", "r2", "roc_auc", "auc_pr",
-    "mcc", "matthews", "kappa",
+    "mcc", "matthews", "kappa", "precision_recall",
 ])  # fmt: skip
 def test_higher_is_better(metric: str) -> None:
     assert direction_of(metric) is Direction.MAX
@@ -26,6 +26,7 @@ def test_higher_is_better(metric: str) -> None:
 @pytest.mark.parametrize("metric", [
     "mse", "rmse", "mae", "log_loss", "brier", "ece", "max_error", "loss", "train_loss",
     "validation_loss", "classification_change", "overall_uncertainty", "delta_f",
+    "calibration_error", "latency",
 ])  # fmt: skip
 def test_lower_is_better(metric: str) -> None:
     assert direction_of(metric) is Direction.MIN

@@ -175,7 +175,9 @@ def _within_loss(check: CheckConfig, row: _Row, test_digest: str) -> Part:
     """A slice that must not get worse by more than `max_slice_loss`: shown, and counted above."""
     assert check.max_slice_loss is not None
     part = _decided(check.model_copy(update={"confidence": None}), row, test_digest)
-    if part.broken or row.champion is None:
+    if part.broken:
+        return replace(part, number=0)
+    if row.champion is None:
         return replace(part, number=0, won=0, check=replace(part.check, judged=False))
     old, new = _number(row.champion), _number(row.challenger)
     loss = gain(new=old, old=new, direction=check.better)

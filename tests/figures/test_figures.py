@@ -1,4 +1,4 @@
-"""The three figures: whole PNGs with something on them, and what they refuse."""
+"""The figures: whole PNGs with something on them, and what they refuse."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from querist.errors import DataError, UnknownNameError
-from querist.figures import comparison, decision_boundary, learning_curve
-from querist.values import IterationResult
+from querist.figures import comparison, decision_boundary, learning_curve, verdict
+from querist.values import Check, IterationResult, Verdict
 
 
 def colors_on(path: Path) -> set[tuple[int, int, int]]:
@@ -136,3 +136,32 @@ def test_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+GREEN, GREY, PURPLE = (0, 158, 115), (90, 90, 90), (204, 121, 167)
+
+
+def test_a_verdict_shows_each_outcome_in_its_colour(tmp_path: Path) -> None:
+    won = Check("$f1", 0.7, 0.8, 0.05, True, "r", 0.02, 0.18, gain=0.1)
+    lost = Check("latency", 0.001, 0.002, 0.0, False, "r", gain=-0.001)
+    worse = Check("$f1 (site south)", 0.7, 0.6, -0.02, False, "r", gain=-0.1, judged=False)
+    allowed = Check("$f1 (site north)", 0.7, 0.7, -0.02, True, "r", 0.0, 0.0, False, 0.0)
+    broken = Check("mine", None, math.nan, 0.0, False, "r")
+    path = tmp_path / "a.png"
+    for checks, colors in (
+        ((won,), {GREEN}),
+        ((lost,), {ORANGE}),
+        ((won, worse), {GREEN, PURPLE}),
+        ((lost, allowed), {ORANGE, GREY}),
+        ((broken,), {GREY}),
+        ((won, lost, worse, allowed, broken) * 20, {GREEN, ORANGE, PURPLE, GREY}),
+    ):
+        verdict(Verdict(False, "r", checks), path, title="$digits$ and a $")
+        found = colors_on(path) & {GREEN, ORANGE, PURPLE, GREY}
+        assert found - {GREY} == colors - {GREY}
+        assert found >= colors
+
+
+def test_a_verdict_without_checks_is_not_drawn(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="drawn from its checks, and this one has none"):
+        verdict(Verdict(False, "r"), tmp_path / "a.png")

@@ -39,6 +39,7 @@ NAMES = {
         "balanced_accuracy",
         "log_loss",
         "brier",
+        "calibration_error",
         "roc_auc",
         "auc_pr",
         "stability",
@@ -60,7 +61,7 @@ NAMES = {
         "wall_time",
         "cost",
     },
-    "gate": {"metric_improvement"},
+    "gate": {"metric_improvement", "compare"},
     "schedule": {"static", "per_iteration", "adaptive"},
 }
 PROTOCOLS = {

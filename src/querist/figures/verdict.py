@@ -39,13 +39,13 @@ def verdict(judged: Verdict, path: Path, *, title: str = "Champion against chall
     if not judged.checks:
         raise DataError("a verdict is drawn from its checks, and this one has none: leave it out")
     rows = judged.checks[:MOST_ROWS]
-    figure, axes = new_figure(width=8.6, height=1.7 + 0.36 * len(rows))
+    figure, axes = new_figure(width=8.6, height=max(2.6, 1.7 + 0.36 * len(rows)))
     axes.grid(visible=False)
     axes.spines[["left"]].set_visible(False)
     axes.axvline(0, color="black", linewidth=0.8)
-    scales = _scales(rows)
+    scales, in_legend = _scales(rows), set[str]()
     for place, check in enumerate(rows):
-        _draw(axes, place, check, scales[_metric(check)])
+        _draw(axes, place, check, scales[_metric(check)], in_legend)
     axes.set_yticks(range(len(rows)), [_cut(check.metric) for check in rows], parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -56,18 +56,17 @@ def verdict(judged: Verdict, path: Path, *, title: str = "Champion against chall
         f"worse  ←  gain of the challenger, 95 % interval  →  better\n"
         f"(each metric on its own scale{left})"
     )
-    axes.set_title(f"{title}: {judged.action}", loc="left")
+    axes.set_title(f"{title}: {judged.action}", loc="left", parse_math=False)
     axes.text(
         1.02, -0.6, "champion → challenger  (gain)", va="bottom", fontsize=8.5, color=GREY,
         transform=axes.get_yaxis_transform(),
     )  # fmt: skip
-    if axes.get_legend_handles_labels()[1]:
+    if in_legend:
         figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8.5)
     save(figure, path)
 
 
-def _draw(axes: Axes, place: int, check: Check, scale: float) -> None:
-    drawn = axes.get_legend_handles_labels()[1]
+def _draw(axes: Axes, place: int, check: Check, scale: float, in_legend: set[str]) -> None:
     words = f"{_short(check.champion)} → {_short(check.challenger)}"
     if check.gain is None or not math.isfinite(check.gain):
         axes.text(0.03, place, _why_not(check), va="center", fontsize=8, color=GREY)
@@ -78,14 +77,14 @@ def _draw(axes: Axes, place: int, check: Check, scale: float) -> None:
             axes.plot(ends, [place, place], color=color, linewidth=2.2, solid_capstyle="butt")
         axes.plot(
             check.gain / scale, place, color=color, marker=marker, markersize=7,
-            linestyle="", label="" if kind in drawn else kind,
+            linestyle="", label="" if kind in in_legend else kind,
         )  # fmt: skip
         words = f"{words}  ({check.gain:+.3g})"
-        needed = "needed gain"
         axes.plot(
             [check.min_delta / scale] * 2, [place - 0.32, place + 0.32], color="black",
-            linewidth=1.6, linestyle=":", label="" if needed in drawn else needed,
+            linewidth=1.6, linestyle=":", label="" if in_legend else "needed gain",
         )  # fmt: skip
+        in_legend.add(kind)
     axes.text(
         1.02, place, words, va="center", fontsize=8.5, transform=axes.get_yaxis_transform()
     )  # fmt: skip

@@ -1,0 +1,3 @@
+from tests.shared.runs import component
+
+__all__ = ["component"]
