@@ -15,6 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
+from querist.deployments.cli_collect import collect
 from querist.deployments.cli_labels import labels_app
 from querist.deployments.cli_parallel import set_settings, stop
 from querist.deployments.cli_servers import automation, up
@@ -293,6 +294,7 @@ def components(
         out.print(table)
 
 
+app.command()(collect)
 app.command()(stop)
 app.command(name="set")(set_settings)
 app.command()(up)

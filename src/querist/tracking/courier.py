@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_METRICS = 1000
 BY_LABELS = "_by_labels"
-STATUSES = ("FINISHED", "FAILED", "KILLED")
+STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
 
 Point = tuple[str, float, int, float]
 """Name, value, step, time."""
