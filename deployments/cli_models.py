@@ -47,10 +47,7 @@ def retrain(
         with own_host():
             from querist.flows import retraining
 
-            state: Any = execute(
-                lambda: retraining(settings, window, return_state=True), server
-            )
-            summary = state.result()  # raises what made the flow fail
+            summary: Any = execute(lambda: retraining(settings, window), server)
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": _since(started)}))
         return

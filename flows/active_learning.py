@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from prefect import flow
@@ -10,17 +9,15 @@ from prefect import flow
 from querist import tasks
 from querist.config import Experiment
 from querist.config.driver import RunId
-from querist.errors import RunLockedError
 from querist.flows.iteration import iteration
-from querist.flows.learner_context import learner_context
 from querist.flows.reports import ProgressReport, report_summary
 from querist.flows.served import as_served
+from querist.flows.tracked import tracked
 from querist.phases.begin import Beginning, begin
 from querist.phases.conclude import Summary, read_summary
+from querist.runs import RunReference
 from querist.runs.host import current_host
-from querist.runs.tracking import track_end
 from querist.tasks.train import training_ahead
-from querist.tracking.delivery import Delivery
 
 _log = logging.getLogger(__name__)
 
@@ -52,34 +49,32 @@ async def active_learning(experiment: Experiment, run_id: RunId | None = None) -
 
 async def drive(experiment: Experiment, start: Beginning) -> Summary:
     """Iterate until the run stops, then conclude it; the tracker hears of it all the while."""
-    tracked = experiment.tracking.enabled
-    delivery = None
-    if tracked and not learner_context().delivers:
-        delivery = Delivery(start.run.folder)
-        delivery.start()
-    try:
+    async with tracked(experiment, start.run):
         async with ProgressReport(experiment) as progress, training_ahead(start.run):
             if not start.stopped:
                 await iterate(experiment, start, progress)
-        summary = await tasks.conclude(start.run)
-        await report_summary(experiment.name, summary)
-    except BaseException as error:
-        if tracked and not isinstance(error, RunLockedError):  # it is another's now
-            stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-            track_end(start.run.folder, "KILLED" if stopped else "FAILED")
-        raise
-    if delivery is not None:
-        # After an error nobody waits: the deliverer finishes by itself.
-        await asyncio.to_thread(delivery.wait, experiment.tracking.drain_seconds)
-    return summary
+        return await conclude(experiment, start.run)
 
 
-async def iterate(experiment: Experiment, start: Beginning, progress: ProgressReport) -> None:
-    """The loop itself: iteration after iteration until the run stops."""
+async def iterate(
+    experiment: Experiment, start: Beginning, progress: ProgressReport, until: int | None = None
+) -> bool:
+    """The loop itself: iteration after iteration until the run stops, or `until` would be next.
+
+    Returns whether the run stops.
+    """
     step, labels = start.iteration, start.labels
-    while True:
+    while until is None or step < until:
         end = await iteration(start.run, step, experiment.name, labels)
         progress.update(step)
         if end.stop:
-            return
+            return True
         step, labels = step + 1, end.labels
+    return False
+
+
+async def conclude(experiment: Experiment, run: RunReference) -> Summary:
+    """End the run, and show what it did."""
+    summary = await tasks.conclude(run)
+    await report_summary(experiment.name, summary)
+    return summary

@@ -23,11 +23,19 @@ SECONDS_BETWEEN_UPDATES = 2.0
 
 
 class ProgressReport:
-    """A progress artifact, updated in the background at a bounded rate."""
+    """A progress artifact, updated in the background at a bounded rate.
 
-    def __init__(self, experiment: Experiment) -> None:
+    Args:
+        experiment: what goes on.
+        first: the iteration at which nothing is done yet.
+        until: the iteration before which all is done. Default: the run's end.
+    """
+
+    def __init__(self, experiment: Experiment, first: int = 0, until: int | None = None) -> None:
+        steps = experiment.driver.max_active_learning_steps
         self._name = experiment.name
-        self._steps = experiment.driver.max_active_learning_steps
+        self._first = first
+        self._steps = max(1, (steps if until is None else min(until, steps)) - first)
         self._artifact: UUID | None = None
         self._updated = 0.0
         self._pending: asyncio.Task[None] | None = None
@@ -45,7 +53,8 @@ class ProgressReport:
         if busy or now - self._updated < SECONDS_BETWEEN_UPDATES:
             return
         self._updated = now
-        self._pending = asyncio.create_task(self._send(100 * (iteration + 1) / self._steps))
+        done = iteration + 1 - self._first
+        self._pending = asyncio.create_task(self._send(100 * done / self._steps))
 
     async def _send(self, percent: float) -> None:
         assert self._artifact is not None

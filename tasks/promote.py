@@ -31,6 +31,6 @@ def tell_of(model: LineageReference, done: dict[str, Any]) -> None:
     keys = ("version", "champion_before", "champion", "reason")
     emit(
         f"querist.model.{done['event']}",
-        resource=f"querist.model.{model.model}",
-        payload={"model": model.model, **{key: done[key] for key in keys}},
+        f"querist.model.{model.model}",
+        {"model": model.model, **{key: done[key] for key in keys}},
     )

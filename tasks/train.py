@@ -28,6 +28,7 @@ class _Ahead:
     """A training that was started before its task, in the context of the run's own flow."""
 
     context: contextvars.Context
+    until: int | None
     iteration: int = -1
     training: asyncio.Task[dict[str, Any]] | None = None
 
@@ -36,9 +37,14 @@ _ahead: dict[Path, _Ahead] = {}
 
 
 @asynccontextmanager
-async def training_ahead(run: RunReference) -> AsyncIterator[None]:
-    """Inside, `start_training` starts trainings of `run`; at the end none is left behind."""
-    _ahead[run.folder] = _Ahead(contextvars.copy_context())
+async def training_ahead(run: RunReference, until: int | None = None) -> AsyncIterator[None]:
+    """Inside, `start_training` starts trainings of `run`; at the end none is left behind.
+
+    Args:
+        run: the run.
+        until: the first iteration that is not for now. Default: all are.
+    """
+    _ahead[run.folder] = _Ahead(contextvars.copy_context(), until)
     try:
         yield
     finally:
@@ -51,9 +57,9 @@ async def training_ahead(run: RunReference) -> AsyncIterator[None]:
 
 
 def start_training(run: RunReference, iteration: int) -> None:
-    """Start the training of `iteration`; its task will wait for it."""
+    """Start the training of `iteration` if it is for now; its task will wait for it."""
     ahead = _ahead.get(run.folder)
-    if ahead is not None:
+    if ahead is not None and (ahead.until is None or iteration < ahead.until):
         ahead.iteration = iteration
         ahead.training = asyncio.create_task(_train(run, iteration), context=ahead.context)
 

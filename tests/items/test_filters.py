@@ -15,7 +15,8 @@ NORTH = {"site": "north", "age": 30, "seen": True, "a": {"b": [1, 2]}, "nothing"
 
 keys = st.sampled_from(["x", "y", "a.b", "a"])
 values = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 1.0]), st.text("nm", max_size=2)
+    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 1.0]),
+    st.text("nm", max_size=2),
 )  # fmt: skip
 metadata = st.dictionaries(
     st.sampled_from(["x", "y", "a"]),

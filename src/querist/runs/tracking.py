@@ -33,6 +33,8 @@ from querist.values import Phase, Task
 EXAMPLE_ROWS = 5
 FINAL_MODEL = "model"
 """What the model that a run yields is called in the tracker."""
+PAUSED = "SCHEDULED"
+"""MLflow's word for a run that nobody works on, and that will be gone on with."""
 _log = logging.getLogger(__name__)
 
 
@@ -237,7 +239,7 @@ def track_file(run: Run, path: Path, artifact_path: str | None = None) -> None:
 
 
 def track_end(folder: Path, status: str, **tags: str) -> None:
-    """Tell the tracker how the run in `folder` ended: FINISHED, FAILED or KILLED.
+    """Tell the tracker how the run in `folder` ended: FINISHED, FAILED or KILLED; or is PAUSED.
 
     FINISHED is final: what goes wrong afterwards is not the run's. A run that the tracker has not
     heard of has no end there either.

@@ -29,7 +29,7 @@ BY_LABELS = "_by_labels"
 BEHIND_THE_END = frozenset({"alias", "version", "registry"})
 """Words about a run's model, which may come behind the run's end and do not begin it anew."""
 
-STATUSES = ("FINISHED", "FAILED", "KILLED")
+STATUSES = ("FINISHED", "FAILED", "KILLED", "SCHEDULED")
 
 Point = tuple[str, float, int, float]
 """Name, value, step, time."""

@@ -134,8 +134,14 @@ class MlflowStore:
             self.client.log_batch(run_id, tags=chunk)
 
     def end(self, run_id: str, *, status: str, time: float) -> None:
-        """Close the run, and remove what a lost answer has left beside it."""
+        """Close the run, and remove what a lost answer has left beside it.
+
+        One that is SCHEDULED has no end: it will be gone on with.
+        """
         self._remove_doubles(run_id)
+        if status == "SCHEDULED":
+            self.client.update_run(run_id, status=status)
+            return
         self.client.set_terminated(run_id, status, end_time=round(time * 1000))
 
     def log_model(
