@@ -91,7 +91,7 @@ def _pull(lineage: Lineage, settings: Retraining, window: str) -> Pulled:
     source = open_source(lineage, settings)
     fingerprint = digest_of([fingerprint_of(source.items.values()), _what_counts(settings)])
     key = digest_of([fingerprint, window])
-    new = _new_answers(lineage, source)
+    new = _new_answers(lineage, source, settings.data.train_subset)
     number = lineage.ledger.unfinished(fingerprint)
     done = lineage.ledger.retraining_with(key)
     if number is not None:
@@ -130,14 +130,18 @@ def _what_counts(settings: Retraining) -> dict[str, Any]:
     return content
 
 
-def _new_answers(lineage: Lineage, source: Source) -> dict[str, Answer]:
-    """Labels that no finished retraining has learned from: new ones, and corrected ones."""
+def _new_answers(lineage: Lineage, source: Source, train_subset: str) -> dict[str, Answer]:
+    """Labels that no finished retraining has learned from: new ones, and corrected ones.
+
+    Those of items that are held back by their tag are never learned from.
+    """
     known = lineage.ledger.answers(through=lineage.ledger.last_finished())
     answers = answers_of(source.items.values())
     return {
         item: answer
         for item, answer in answers.items()
-        if item not in known or known[item].value != answer.value
+        if (item not in known or known[item].value != answer.value)
+        and tag_of(answer.metadata) in (None, train_subset)
     }
 
 
