@@ -7,6 +7,8 @@ said from the ledger and has a name (`once`), so that saying it again changes no
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
@@ -42,16 +44,38 @@ def track_version(lineage: Lineage, version: int) -> None:
     settings = lineage.settings(version)
     if not settings.tracking.enabled:
         return
-    spool = TrackingSpool(lineage.version_folder(version))
     made = lineage.ledger.step(version, "new_version") or {}
+    with spool_of(lineage, version) as spool:
+        if spool.status not in ("RUNNING", "FINISHED"):
+            _introduce(lineage, spool, settings, version, made)
+        _curve(lineage, spool, version)
+        _model(lineage, spool, settings, version)
+        _register(lineage, spool, version, made)
+    track_registry(lineage, version, challenger=version)
+
+
+@contextmanager
+def spool_of(lineage: Lineage, version: int) -> Iterator[TrackingSpool]:
+    """A version's spool, closed at the end."""
+    spool = TrackingSpool(lineage.version_folder(version))
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+def _curve(lineage: Lineage, spool: TrackingSpool, version: int) -> None:
     trained = lineage.ledger.step(version, "train") or {}
-    if spool.status not in ("RUNNING", "FINISHED"):
-        _introduce(lineage, spool, settings, version, made)
     for epoch, train_loss, validation_loss in trained.get("curve") or []:
         losses = {"train_loss": train_loss, "validation_loss": validation_loss}
         values = {name: loss for name, loss in losses.items() if loss is not None}
         spool.append("metrics", once=f"epoch {epoch}", step=epoch, values=values)
-    _model(lineage, spool, settings, version)
+
+
+def _register(
+    lineage: Lineage, spool: TrackingSpool, version: int, made: Mapping[str, Any]
+) -> None:
+    """The version among those of the registered model, with where it comes from."""
     parent = made.get("parent")
     tags = {
         "querist.parent": "" if parent is None else str(parent),
@@ -69,8 +93,6 @@ def track_version(lineage: Lineage, version: int) -> None:
         tags=tags,
         ledger=lineage.identity(),
     )
-    spool.close()
-    track_registry(lineage, version, challenger=version)
 
 
 def _introduce(
@@ -149,26 +171,24 @@ def _artifact(spool: TrackingSpool, path: str, below: str | None = None) -> None
 
 def track_evaluation(lineage: Lineage, version: int, outcome: dict[str, Any]) -> None:
     """What was measured of the version, and of the champion on the same items."""
-    spool = TrackingSpool(lineage.version_folder(version))
-    if spool.status is None:
-        return
     values = {f"test.{name}": value for name, value in outcome["metrics"].items()}
     old = outcome["champion_metrics"] or {}
     values |= {f"test.champion.{name}": value for name, value in old.items()}
-    if values:
-        spool.append("metrics", once="evaluation", step=version, values=values)
     tags = {"querist.test_digest": outcome["test_digest"]}
-    spool.append("tags", once="test digest", values=tags)
-    spool.close()
+    with spool_of(lineage, version) as spool:
+        if spool.status is None:
+            return
+        if values:
+            spool.append("metrics", once="evaluation", step=version, values=values)
+        spool.append("tags", once="test digest", values=tags)
 
 
 def track_verdict(lineage: Lineage, version: int, files: tuple[str, ...]) -> None:
     """The verdict's files."""
-    spool = TrackingSpool(lineage.version_folder(version))
-    if spool.status is not None:
-        for path in files:
-            _artifact(spool, path, str(Path(path).parent) if "/" in path else None)
-    spool.close()
+    with spool_of(lineage, version) as spool:
+        if spool.status is not None:
+            for path in files:
+                _artifact(spool, path, str(Path(path).parent) if "/" in path else None)
 
 
 def track_registry(
@@ -184,25 +204,24 @@ def track_registry(
         challenger: a version that waits for its verdict; None when none does.
         again: say it though it was said: somebody may have changed the registry.
     """
-    spool = TrackingSpool(lineage.version_folder(version))
-    if spool.status is None:
-        return
     events = lineage.ledger.promotions()
     settled = {e.version for e in events if e.event in (PROMOTED, DISCARDED)}
     waits = challenger is not None and challenger not in settled
     # A challenger that waits comes after what was decided last, and before what is decided next.
     sequence = 2 * len(events) + waits
-    spool.append(
-        "registry",
-        once=None if again else f"registry {sequence} {challenger if waits else ''}",
-        name=lineage.reference.model,
-        sequence=sequence,
-        champion=lineage.ledger.champion(),
-        challenger=challenger if waits else None,
-        tags=_tags_of(events, version),
-        ledger=lineage.identity(),
-    )
-    spool.close()
+    with spool_of(lineage, version) as spool:
+        if spool.status is None:
+            return
+        spool.append(
+            "registry",
+            once=None if again else f"registry {sequence} {challenger if waits else ''}",
+            name=lineage.reference.model,
+            sequence=sequence,
+            champion=lineage.ledger.champion(),
+            challenger=challenger if waits else None,
+            tags=_tags_of(events, version),
+            ledger=lineage.identity(),
+        )
 
 
 def _tags_of(events: list[Any], version: int) -> dict[str, dict[str, str]]:
