@@ -217,7 +217,7 @@ def track_registry(
             once=None if again else f"registry {sequence} {challenger if waits else ''}",
             name=lineage.reference.model,
             sequence=sequence,
-            champion=lineage.ledger.champion(),
+            champion=events[-1].champion if events else None,
             challenger=challenger if waits else None,
             tags=_tags_of(events, version),
             ledger=lineage.identity(),
