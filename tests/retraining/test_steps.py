@@ -156,9 +156,9 @@ def test_early_stopping_looks_at_the_validation_items(place: Place) -> None:
 
 def test_early_stopping_without_validation_items_is_refused(place: Place) -> None:
     torch_ = {**TORCH, "training": {**TORCH["training"], "early_stopping": {"patience": 1}}}
-    subsets = {"split": {"subsets": [{"name": "train", "share": 0.7}, {"name": "test", "share": 0.3}]}}
+    shares = [{"name": "train", "share": 0.7}, {"name": "test", "share": 0.3}]
     with pytest.raises(DataError, match="needs items in a subset 'validation'"):
-        place.retrain(data=subsets, **torch_)
+        place.retrain(data={"split": {"subsets": shares}}, **torch_)
 
 
 def test_both_are_measured_on_the_same_items(place: Place) -> None:
