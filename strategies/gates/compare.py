@@ -17,6 +17,7 @@ from querist.registry import register
 from querist.strategies.gates.judging import NO_CHAMPION, Part, judge, shown_only
 from querist.strategies.gates.per_sample import NAME, compare_samples
 from querist.strategies.gates.scores import can_be_scored, samples
+from querist.training.threads import torch_threads
 from querist.values import Check, Evaluation, Verdict
 
 
@@ -64,6 +65,11 @@ class Compare:
 
     def compare(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         """Each sub-comparison, and what they add up to."""
+        # A draw of a thousand samples is too small a work to be shared between threads.
+        with torch_threads(1):
+            return self._compared(champion, challenger)
+
+    def _compared(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         obstacle = _obstacle(champion, challenger)
         if obstacle and self.config.checks:
             checks = self.config.checks

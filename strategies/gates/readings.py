@@ -10,7 +10,8 @@ import torch
 from querist.config.compare import LATENCY, CheckConfig
 from querist.directions import Direction
 from querist.errors import StrategyError
-from querist.strategies.gates.scores import Score, samples, score
+from querist.strategies.gates.score import Score
+from querist.strategies.gates.scores import samples, score
 from querist.values import Evaluation
 
 
