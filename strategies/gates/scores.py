@@ -16,7 +16,7 @@ from querist.strategies.metrology.inputs import class_probabilities
 from querist.values import Outcomes
 
 DEFAULT_IOU = 0.5
-_SAME = {
+SAME = {
     PRECISION_RECALL: "auc_pr",
     "average_precision": "auc_pr",
     "ece": "calibration_error",
@@ -46,7 +46,7 @@ def score(check: CheckConfig, outcomes: Outcomes) -> Score:
         raise StrategyError("the test set is empty")
     if check.metric == PRECISION_RECALL and outcomes.found is not None:
         return _of_boxes(outcomes, check.iou_threshold or DEFAULT_IOU, check.specific_label)
-    metric = _SAME.get(check.metric, check.metric)
+    metric = SAME.get(check.metric, check.metric)
     strategy = strategy_for(metric)
     if strategy is None:
         raise StrategyError("it was not measured, and cannot be computed from predictions")
@@ -57,7 +57,7 @@ def score(check: CheckConfig, outcomes: Outcomes) -> Score:
 
 def strategy_for(metric: str) -> MetrologyStrategy | None:
     """The metrology strategy that measures a metric on the test set; ours before others'."""
-    measured = _SAME.get(metric, metric)
+    measured = SAME.get(metric, metric)
     able = [c for c in components("metrology") if measured in _measures(c)]
     able.sort(key=lambda c: not c.factory.__module__.startswith("querist."))
     return able[0].factory() if able else None
