@@ -10,7 +10,7 @@ import torch
 
 from querist.directions import Direction
 from querist.randomness import SETUP, generator
-from querist.strategies.gates.scores import Score
+from querist.strategies.gates.score import Score
 
 LEVEL = 0.95
 """Of the interval that is shown."""

@@ -17,7 +17,8 @@ from querist.registry import register
 from querist.strategies.gates.judging import NO_CHAMPION, Part, judge, shown_only
 from querist.strategies.gates.per_sample import NAME, compare_samples
 from querist.strategies.gates.scores import can_be_scored, samples
-from querist.values import Check, Evaluation, Verdict
+from querist.training.threads import torch_threads
+from querist.values import Check, Evaluation, Outcomes, Verdict
 
 
 @register("gate", "compare")
@@ -64,6 +65,11 @@ class Compare:
 
     def compare(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         """Each sub-comparison, and what they add up to."""
+        # A draw of a thousand samples is too small a work to be shared between threads.
+        with torch_threads(1):
+            return self._compared(champion, challenger)
+
+    def _compared(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         obstacle = _obstacle(champion, challenger)
         if obstacle and self.config.checks:
             checks = self.config.checks
@@ -142,9 +148,19 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     digests = champion.test_digest, challenger.test_digest
     if digests[0] != digests[1]:
         return f"the test sets differ ({digests[0][:8]} and {digests[1][:8]}): nothing is compared"
-    if len(outcomes) == 2 and not torch.equal(outcomes[0].targets, outcomes[1].targets):
+    if len(outcomes) == 2 and not _same_truth(*outcomes):
         return "the truth of the test sets differs: nothing is compared"
     return ""
+
+
+def _same_truth(one: Outcomes, other: Outcomes) -> bool:
+    """Whether two models were asked of the same samples."""
+    if samples(one) != samples(other) or not torch.equal(one.targets, other.targets):
+        return False
+    boxes = zip(one.truth or (), other.truth or (), strict=False)
+    return all(
+        torch.equal(a.boxes, b.boxes) and torch.equal(a.classes, b.classes) for a, b in boxes
+    )
 
 
 def _with_more(reasons: Sequence[str]) -> str:

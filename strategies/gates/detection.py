@@ -8,13 +8,43 @@ its later years.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from querist.errors import StrategyError
+from querist.strategies.metrology.one_vs_rest import mean_of_defined
 from querist.values import Detections, Outcomes
+
+
+@dataclass(frozen=True)
+class _OfClass:
+    """The boxes of one class, the surest found one first.
+
+    Attributes:
+        images: of found boxes `(d,)`.
+        hits: 1 for a found box that is right, else 0, `(d,)`.
+        last: whether a box is the last one of its score `(d,)`.
+        true_images: of true boxes `(t,)`.
+    """
+
+    images: torch.Tensor
+    hits: torch.Tensor
+    last: torch.Tensor
+    true_images: torch.Tensor
+
+    def average_precision(self, times: torch.Tensor) -> float:
+        total = float(times[self.true_images].sum())
+        if total == 0:
+            return math.nan
+        counts = times[self.images].double()
+        # Boxes of one score enter the curve together, at the last of them.
+        found = (counts * self.hits).cumsum(0)[self.last]
+        precision = found / counts.cumsum(0)[self.last].clamp(min=1)
+        best_beyond = precision.flip(0).cummax(0).values.flip(0)
+        steps = torch.diff(found / total, prepend=torch.zeros(1, dtype=found.dtype))
+        return float((steps * best_beyond).sum())
 
 
 @dataclass(frozen=True)
@@ -22,16 +52,12 @@ class Matches:
     """Found boxes, and which of them are right; true boxes, of all images together.
 
     Attributes:
-        images, classes, scores, hits: of found boxes `(d,)`.
-        true_images, true_classes: of true boxes `(t,)`.
+        of_class: the boxes by class, of classes that have true ones.
+        finite: whether all scores are numbers.
     """
 
-    images: torch.Tensor
-    classes: torch.Tensor
-    scores: torch.Tensor
-    hits: torch.Tensor
-    true_images: torch.Tensor
-    true_classes: torch.Tensor
+    of_class: Mapping[int, _OfClass]
+    finite: bool
 
     def mean_average_precision(self, times: torch.Tensor, label: int | None = None) -> float:
         """The mean average precision over the classes that have true boxes, or of one class.
@@ -42,32 +68,10 @@ class Matches:
             times: how often each image counts `(n,)`.
             label: only this class.
         """
-        if not bool(torch.isfinite(self.scores).all()):
+        if not self.finite:
             return math.nan
-        labels = self.true_classes.unique().tolist() if label is None else [label]
-        precisions = [self._average_precision(times, one) for one in labels]
-        defined = [value for value in precisions if not math.isnan(value)]
-        return math.fsum(defined) / len(defined) if defined else math.nan
-
-    def _average_precision(self, times: torch.Tensor, label: int) -> float:
-        total = float(times[self.true_images[self.true_classes == label]].sum())
-        if total == 0:
-            return math.nan
-        kept = self.classes == label
-        scores, order = self.scores[kept].sort(descending=True, stable=True)
-        if not len(scores):
-            return 0.0
-        counts = times[self.images[kept][order]].double()
-        hits = (counts * self.hits[kept][order]).cumsum(0)
-        # Boxes of one score enter the curve together, at the last of them.
-        last = torch.ones_like(scores, dtype=torch.bool)
-        last[:-1] = scores[1:] != scores[:-1]
-        found, everything = hits[last], counts.cumsum(0)[last]
-        precision = found / everything.clamp(min=1)
-        best_beyond = precision.flip(0).cummax(0).values.flip(0)
-        recall = found / total
-        steps = torch.diff(recall, prepend=torch.zeros(1, dtype=recall.dtype))
-        return float((steps * best_beyond).sum())
+        counted = [one for c, one in self.of_class.items() if label is None or c == label]
+        return mean_of_defined([one.average_precision(times) for one in counted])
 
 
 def match(outcomes: Outcomes, iou_threshold: float) -> Matches:
@@ -79,15 +83,21 @@ def match(outcomes: Outcomes, iou_threshold: float) -> Matches:
         StrategyError: an image has no truth beside it, or boxes have no scores.
     """
     found, truth = _checked(outcomes)
-    hits = [_hits(f, t, iou_threshold) for f, t in zip(found, truth, strict=True)]
-    return Matches(
-        images=_numbered(found),
-        classes=_joined([f.classes for f in found], torch.int64),
-        scores=_joined([f.scores for f in found if f.scores is not None], torch.float64),
-        hits=_joined(hits, torch.float64),
-        true_images=_numbered(truth),
-        true_classes=_joined([t.classes for t in truth], torch.int64),
-    )
+    scores = _joined([f.scores for f in found if f.scores is not None], torch.float64)
+    scores, order = scores.sort(descending=True, stable=True)
+    images = _numbered(found)[order]
+    classes = _joined([f.classes for f in found], torch.int64)[order]
+    pairs = zip(found, truth, strict=True)
+    hits = _joined([_hits(f, t, iou_threshold) for f, t in pairs], torch.float64)[order]
+    true_images, true_classes = _numbered(truth), _joined([t.classes for t in truth], torch.int64)
+    of_class = {}
+    for label in true_classes.unique().tolist():
+        kept = classes == label
+        last = torch.ones(int(kept.sum()), dtype=torch.bool)
+        last[:-1] = scores[kept][1:] != scores[kept][:-1]
+        true = true_images[true_classes == label]
+        of_class[label] = _OfClass(images[kept], hits[kept], last, true)
+    return Matches(of_class, bool(torch.isfinite(scores).all()))
 
 
 def overlap_of_each(outcomes: Outcomes) -> torch.Tensor:

@@ -12,7 +12,7 @@ from querist.config.compare import CheckConfig
 from querist.directions import Direction, as_written, gain
 from querist.strategies.gates.bootstrap import gains, interval, probability
 from querist.strategies.gates.readings import Reading, read
-from querist.strategies.gates.scores import Score
+from querist.strategies.gates.score import Score
 from querist.values import Check, Evaluation
 
 NO_CHAMPION = "no champion yet"

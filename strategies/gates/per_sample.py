@@ -10,7 +10,8 @@ from querist.directions import Direction
 from querist.strategies.gates.bootstrap import gains, interval
 from querist.strategies.gates.detection import overlap_of_each
 from querist.strategies.gates.judging import NO_CHAMPION, Part
-from querist.strategies.gates.scores import Score, context, samples
+from querist.strategies.gates.score import Score
+from querist.strategies.gates.scores import context, samples
 from querist.strategies.metrology.log_loss import LogLoss
 from querist.values import Check, Evaluation, Outcomes, Task
 

@@ -10,7 +10,8 @@ import torch
 from querist.config.compare import LATENCY, CheckConfig
 from querist.directions import Direction
 from querist.errors import StrategyError
-from querist.strategies.gates.scores import Score, samples, score
+from querist.strategies.gates.score import Score
+from querist.strategies.gates.scores import SAME, samples, score
 from querist.values import Evaluation
 
 
@@ -43,6 +44,8 @@ def read(check: CheckConfig, evaluation: Evaluation) -> Reading:
     measured = evaluation.metrics.get(check.metric)
     if check.metric == LATENCY and measured is None and outcomes is not None:
         measured = outcomes.seconds
+    if outcomes is None and measured is None and check.specific_label is None:
+        measured = evaluation.metrics.get(SAME.get(check.metric, check.metric))
     if measured is not None:
         measured = float(measured)
     if outcomes is None:

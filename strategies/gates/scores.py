@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 
 from querist.config.compare import LATENCY, PRECISION_RECALL, CheckConfig
@@ -14,31 +10,18 @@ from querist.errors import StrategyError
 from querist.protocols import MetrologyStrategy
 from querist.registry import Registered, components
 from querist.strategies.gates.detection import match
-from querist.strategies.metrology.auc_pr import average_precision
+from querist.strategies.gates.ranked import RANKED, ranked_score
+from querist.strategies.gates.score import Score
 from querist.strategies.metrology.inputs import class_probabilities
 from querist.values import Outcomes
 
 DEFAULT_IOU = 0.5
-_SAME = {
+SAME = {
     PRECISION_RECALL: "auc_pr",
     "average_precision": "auc_pr",
     "ece": "calibration_error",
 }
 """Other names of what metrology measures."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """A metric of one model as a function of the samples that it is measured on.
-
-    Attributes:
-        of: the metric on samples, given as positions `(k,)`; one that stands there twice counts
-            twice.
-        each: `(n,)`, where the metric is its mean; None where it is not a mean.
-    """
-
-    of: Callable[[torch.Tensor], float]
-    each: torch.Tensor | None = None
 
 
 def samples(outcomes: Outcomes) -> int:
@@ -63,17 +46,18 @@ def score(check: CheckConfig, outcomes: Outcomes) -> Score:
         raise StrategyError("the test set is empty")
     if check.metric == PRECISION_RECALL and outcomes.found is not None:
         return _of_boxes(outcomes, check.iou_threshold or DEFAULT_IOU, check.specific_label)
-    if check.specific_label is not None:
-        return _of_label(outcomes, check.specific_label)
-    strategy = strategy_for(check.metric)
+    metric = SAME.get(check.metric, check.metric)
+    strategy = strategy_for(metric)
     if strategy is None:
         raise StrategyError("it was not measured, and cannot be computed from predictions")
-    return _of_strategy(strategy, _SAME.get(check.metric, check.metric), outcomes)
+    if metric in RANKED and type(strategy).__module__.startswith("querist."):
+        return _of_ranks(metric, outcomes, check.specific_label)
+    return _of_strategy(strategy, metric, outcomes)
 
 
 def strategy_for(metric: str) -> MetrologyStrategy | None:
     """The metrology strategy that measures a metric on the test set; ours before others'."""
-    measured = _SAME.get(metric, metric)
+    measured = SAME.get(metric, metric)
     able = [c for c in components("metrology") if measured in _measures(c)]
     able.sort(key=lambda c: not c.factory.__module__.startswith("querist."))
     return able[0].factory() if able else None
@@ -99,15 +83,12 @@ def _of_strategy(strategy: MetrologyStrategy, metric: str, outcomes: Outcomes) -
     return Score(of, None if of_each is None else of_each(context(outcomes, everything)))
 
 
-def _of_label(outcomes: Outcomes, label: int) -> Score:
+def _of_ranks(metric: str, outcomes: Outcomes, label: int | None) -> Score:
     everything = torch.arange(len(outcomes.targets))
-    targets, probabilities = class_probabilities(context(outcomes, everything), PRECISION_RECALL)
-    if label >= probabilities.shape[1]:
+    targets, probabilities = class_probabilities(context(outcomes, everything), metric)
+    if label is not None and label >= probabilities.shape[1]:
         raise StrategyError(f"specific_label {label} is none of {probabilities.shape[1]} classes")
-    scores, positive = probabilities[:, label], targets == label
-    if not bool(torch.isfinite(scores).all()):
-        return Score(lambda rows: math.nan)
-    return Score(lambda rows: average_precision(scores[rows], positive[rows]))
+    return ranked_score(targets, probabilities, RANKED[metric], label)
 
 
 def _of_boxes(outcomes: Outcomes, iou_threshold: float, label: int | None) -> Score:

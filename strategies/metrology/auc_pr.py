@@ -49,9 +49,15 @@ class AucPr:
 
 def average_precision(scores: torch.Tensor, positive: torch.Tensor) -> float:
     """The mean precision at the rank of each positive sample; samples of one score rank alike."""
-    hits, others = (counts.flip(0) for counts in counts_by_score(scores, positive))
+    return precision_of_counts(*counts_by_score(scores, positive))
+
+
+def precision_of_counts(hits: torch.Tensor, others: torch.Tensor) -> float:
+    """The same from how many positive and negative samples have each score, the lowest first."""
+    hits, others = hits.flip(0), others.flip(0)
     total = float(hits.sum())
     if total == 0:
         return math.nan
     found = hits.cumsum(0)
-    return float((hits * found / (found + others.cumsum(0))).sum()) / total
+    # A score that no sample has, above all others, counts for nothing.
+    return float((hits * found / (found + others.cumsum(0)).clamp(min=1)).sum()) / total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -29,8 +29,12 @@ def one_vs_rest(
         return math.nan
     classes = probabilities.shape[1]
     counted = [positive] if classes == 2 else range(classes)
-    scores = [score(probabilities[:, c], targets == c) for c in counted]
-    defined = [value for value in scores if not math.isnan(value)]
+    return mean_of_defined([score(probabilities[:, c], targets == c) for c in counted])
+
+
+def mean_of_defined(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN; NaN when there is none."""
+    defined = [value for value in values if not math.isnan(value)]
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 

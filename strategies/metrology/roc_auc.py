@@ -35,7 +35,11 @@ class RocAuc:
 
 def area(scores: torch.Tensor, positive: torch.Tensor) -> float:
     """How often a positive sample has the higher score than a negative one; a tie counts half."""
-    hits, others = counts_by_score(scores, positive)
+    return area_of_counts(*counts_by_score(scores, positive))
+
+
+def area_of_counts(hits: torch.Tensor, others: torch.Tensor) -> float:
+    """The same from how many positive and negative samples have each score, the lowest first."""
     pairs = float(hits.sum() * others.sum())
     if pairs == 0:
         return math.nan

@@ -288,3 +288,12 @@ def test_a_schedule_that_does_not_foresee_its_settings_fails() -> None:
 
     with pytest.raises(AssertionError, match="overrides does not foresee b"):
         check_schedule(Surprising)
+
+
+def test_a_metric_that_is_the_mean_of_something_else_fails() -> None:
+    class Wrong(Accuracy):
+        def of_each(self, context: Any) -> torch.Tensor:
+            return torch.zeros(len(context.targets))
+
+    with pytest.raises(AssertionError, match=r"the mean is 0\.0, not 0\."):
+        check_metrology_strategy(Wrong, tasks=[Task.CLASSIFICATION])

@@ -89,6 +89,19 @@ class MetrologyStrategyContract:
             if measures is not None:
                 assert sorted(measures) == sorted(names), f"it says {measures}, it gave {names}"
 
+    def test_what_it_is_the_mean_of(self) -> None:
+        """A strategy that says by `of_each` what its only metric is the mean of says the truth."""
+        of_each = getattr(self.make(), "of_each", None)
+        if of_each is None:
+            return
+        for task in self.tasks:
+            context = self.context(task)
+            (value,) = self._compute(context).values()
+            each = of_each(context)
+            assert each.shape == (len(context.targets),), f"one number a sample, not {each.shape}"
+            mean = float(each.double().mean())
+            assert math.isclose(mean, value, rel_tol=1e-6), f"the mean is {mean}, not {value}"
+
     def test_survives_one_class(self) -> None:
         """Targets and predictions that are all alike are measured without a warning."""
         for task in self.tasks:

@@ -8,7 +8,7 @@ import torch
 from querist.directions import Direction
 from querist.strategies.gates import bootstrap
 from querist.strategies.gates.bootstrap import gains, interval, probability
-from querist.strategies.gates.scores import Score
+from querist.strategies.gates.score import Score
 
 ROWS = torch.arange(400)
 

@@ -12,6 +12,7 @@ from querist.errors import ConfigurationError
 from querist.strategies.gates.compare import Compare
 from querist.testing import GateContract
 from querist.values import Check, Evaluation, Outcomes, Task, Verdict
+from tests.strategies.gates.test_detection import ELSEWHERE, ONE, images
 
 DIGEST = "d" * 64
 
@@ -182,6 +183,23 @@ def test_test_sets_of_one_digest_that_differ_are_found_out() -> None:
     assert (verdict.promote, verdict.reason) == (
         False, "the truth of the test sets differs: nothing is compared",
     )  # fmt: skip
+
+
+def test_boxes_of_other_images_are_found_out() -> None:
+    one, other = ([(0.9, ONE)], [ONE]), ([(0.9, ONE)], [ELSEWHERE])
+    check = {"precision_recall": {}}
+    for old, new in (((one, one), (one,)), ((one, one), (one, other))):
+        sides = [Evaluation(3, {}, DIGEST, images(*side)) for side in (old, new)]
+        assert judge(*sides, check, 0).reason.startswith("the truth of the test sets differs")
+    missed = Evaluation(3, {}, DIGEST, images(one, ([], [ONE])))
+    verdict = judge(missed, Evaluation(3, {}, DIGEST, images(one, one)), check)
+    assert verdict.reason == "precision_recall 1 is higher than 0.5"
+
+
+def test_the_area_may_be_measured_under_its_other_name() -> None:
+    assert judge(measured(auc_pr=0.7), measured(auc_pr=0.8), {"precision_recall": {}}).promote
+    only = {"precision_recall": {"specific_label": 1}}
+    assert not judge(measured(auc_pr=0.7), measured(auc_pr=0.8), only).promote
 
 
 def test_an_interval_stands_beside_each_gain_from_samples() -> None:
