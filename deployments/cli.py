@@ -19,7 +19,7 @@ from querist.deployments.cli_collect import collect
 from querist.deployments.cli_labels import labels_app
 from querist.deployments.cli_models import models, retrain, rollback
 from querist.deployments.cli_parallel import set_settings, stop
-from querist.deployments.cli_servers import automation, up
+from querist.deployments.cli_servers import automation, serve, up
 from querist.deployments.console import (
     DEFAULT_ROOT,
     AsJson,
@@ -318,6 +318,7 @@ app.command()(collect)
 app.command()(stop)
 app.command(name="set")(set_settings)
 app.command()(up)
+app.command()(serve)
 app.command()(automation)
 
 
@@ -349,12 +350,13 @@ def _import_path() -> None:
 
 
 def _prefect_logging() -> None:
-    """All of Querist's log goes to the Prefect UI, and only warnings to the terminal.
+    """All of Querist's log goes to the Prefect UI, and only warnings to the terminal of a person.
 
     Prefect reads these when it is imported, so they are set here and not where the flow starts.
     """
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "querist")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+    level = "INFO" if sys.argv[1:2] == ["serve"] else "WARNING"
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", level)
     # The automation that finds dead flow runs waits for 90 s; Prefect's default is a beat in 180 s.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 
@@ -362,9 +364,10 @@ def _prefect_logging() -> None:
 def _own_commands() -> None:
     """Whoever types a command may run the scripts of the folder they are in.
 
-    What `querist up` serves comes from a form: there the operator lists what may be run.
+    What is served by `querist up` and `querist serve` comes from a form: there the operator lists
+    what may be run.
     """
-    if sys.argv[1:2] != ["up"] and "QUERIST_ROOT" not in os.environ:
+    if sys.argv[1:2] not in (["up"], ["serve"]) and "QUERIST_ROOT" not in os.environ:
         os.environ.setdefault("QUERIST_ALLOWED_COMMANDS", ".")
 
 

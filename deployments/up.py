@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ from querist.deployments import settings
 from querist.deployments.credentials import MLFLOW_USER, Credentials, load_credentials
 from querist.deployments.embedded_server import ServerError, listen, start_prefect
 from querist.deployments.guard import GRACE_SECONDS, start_guarded
+from querist.deployments.served_flows import DESCRIPTIONS
+from querist.deployments.serving import Serving
 from querist.deployments.settings import Place
 from querist.errors import ConfigurationError, RunLockedError
 from querist.runs.lock import RunLock
@@ -97,6 +99,8 @@ def up(
     poll_seconds: float,
     exposed: bool,
     say: Callable[[str], None],
+    serving: Serving | None = None,
+    names: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> None:
     """Start everything, and keep it until SIGINT or SIGTERM.
@@ -107,6 +111,8 @@ def up(
         poll_seconds: how often the runner looks for new flow runs.
         exposed: whether other machines may reach the servers.
         say: tells the user a line.
+        serving: files that the runner serves, beside the flows themselves.
+        names: the deployments of those files.
         environment: the servers' own environment is made from it. Default: this process's.
 
     Raises:
@@ -135,16 +141,19 @@ def up(
         parts = [
             prefect_part(place, credentials, environment),
             mlflow_part(place, credentials, environment),
-            runner_part(place, credentials, environment, limit, poll_seconds),
+            runner_part(place, credentials, environment, limit, poll_seconds, serving),
         ]
         with stopped_by_signals() as stopped:
-            _keep(parts, place, stopped, say)
+            _keep(parts, welcome(place, names), stopped, say)
     finally:
         lock.release()
 
 
 def _keep(
-    parts: list[Part], place: Place, stopped: threading.Event, say: Callable[[str], None]
+    parts: list[Part],
+    words: Sequence[str],
+    stopped: threading.Event,
+    say: Callable[[str], None],
 ) -> None:
     *servers, runner = parts
     running: list[Part] = []
@@ -159,7 +168,7 @@ def _keep(
         runner.run()
         running.append(runner)
         runner.wait(stopped)
-        for line in welcome(place):
+        for line in words:
             say(line)
         while not stopped.wait(0.5):
             for part in parts:
@@ -249,6 +258,7 @@ def runner_part(
     environment: Mapping[str, str],
     limit: int,
     poll_seconds: float,
+    serving: Serving | None = None,
 ) -> Part:
     """What carries out the flow runs."""
     log = place.service / "runner.log"
@@ -263,6 +273,7 @@ def runner_part(
         command = [
             sys.executable, "-m", "querist.deployments.serve",
             "--limit", str(limit), "--poll", str(poll_seconds), "--ready", str(theirs),
+            *(() if serving is None else serving.arguments()),
         ]  # fmt: skip
         its = settings.runner(place, credentials, environment)
         try:
@@ -299,11 +310,17 @@ def answers(url: str, user: str | None = None) -> int | None:
         return None
 
 
-def welcome(place: Place) -> list[str]:
-    """What the user is told: where things are, and where the credentials are, not what they are."""
+def welcome(place: Place, names: Sequence[str] = ()) -> list[str]:
+    """What the user is told: where things are, and where the credentials are, not what they are.
+
+    Args:
+        place: addresses and folders.
+        names: deployments of files.
+    """
     return [
-        f"Prefect UI   {place.prefect_url}   deployments active_learning, parallel_learners",
+        f"Prefect UI   {place.prefect_url}",
         f"MLflow UI    {place.mlflow_url}   user {MLFLOW_USER}",
+        f"deployments  {', '.join((*names, *DESCRIPTIONS))}",
         f"credentials  {place.service / CREDENTIALS_FILE}   (or as you set them in QUERIST_...)",
         f"logs         {place.service}",
         "Ctrl-C ends all of it.",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -34,6 +33,8 @@ from prefect.events.filters import (
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.states import Crashed
+
+from querist.deployments.automations import install
 
 HEARTBEAT_SECONDS = 30
 """Between two heartbeats of a flow run; Prefect allows no less."""
@@ -87,29 +88,8 @@ def automation() -> AutomationCore:
 
 
 async def install_automation(client: PrefectClient) -> UUID:
-    """Create the automation, or bring the one of this name up to date; returns its id.
-
-    One that is as it should be is left alone: an update makes the server forget which flow runs it
-    waits for.
-    """
-    wanted = automation()
-    found = await client.read_automations_by_name(AUTOMATION)
-    if not found:
-        return await client.create_automation(wanted)
-    if _content(found[0]) != _content(wanted):
-        await client.update_automation(found[0].id, wanted)
-    for twin in found[1:]:
-        await client.delete_automation(twin.id)
-    return found[0].id
-
-
-def _content(of: AutomationCore) -> Any:
-    """An automation without what the server adds."""
-    trigger = of.trigger.model_dump(mode="json", exclude={"id"})
-    for key in ("after", "expect", "for_each"):  # sets, in any order
-        trigger[key] = sorted(trigger[key])
-    actions = [action.model_dump(mode="json") for action in of.actions]
-    return of.enabled, of.description, trigger, actions
+    """Create the automation, or bring the one of this name up to date; returns its id."""
+    return await install(client, automation())
 
 
 async def reap(client: PrefectClient, deployment: UUID) -> list[FlowRun]:

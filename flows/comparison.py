@@ -18,6 +18,7 @@ from querist.directions import Direction, direction_of
 from querist.errors import ConfigurationError
 from querist.figures import comparison as draw_comparison
 from querist.flows.active_learning import active_learning
+from querist.flows.served import comparison_as_served
 from querist.phases.conclude import Summary
 from querist.runs.records import read_metrology
 from querist.storage.atomic import write_file
@@ -59,6 +60,7 @@ async def comparison(
         comparison: what to compare.
         comparison_id: a name for its folder. Default: 8 random hex characters.
     """
+    comparison = comparison_as_served(comparison)
     chosen = comparison_id or secrets.token_hex(4)
     comparison.check_id(chosen)
     root = comparison.base.driver.root_log_dir.absolute()

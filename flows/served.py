@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from querist.config import Experiment
+from querist.config.comparison import Comparison
 from querist.config.driver import DriverConfig
 from querist.config.parallel import ParallelExperiment
 from querist.config.retraining import Retraining
@@ -88,6 +89,15 @@ def parallel_as_served(experiment: ParallelExperiment) -> ParallelExperiment:
                 "parallel.address is the operator's to set where flows are served: remove it"
             )
     return experiment.model_copy(update={"base": as_served(experiment.base)})
+
+
+def comparison_as_served(comparison: Comparison) -> Comparison:
+    """A comparison with its folders inside the operator's; unchanged without one.
+
+    Raises:
+        ConfigurationError: it names a folder outside, or a tracker.
+    """
+    return comparison.model_copy(update={"base": as_served(comparison.base)})
 
 
 def _inside(root: Path, wanted: Path) -> Path:

@@ -18,6 +18,7 @@ from prefect.states import Cancelling, Completed, Pending, Running, State
 
 from querist import flows
 from querist.deployments import zombies
+from querist.deployments.automations import content_of
 from querist.deployments.settings import HEARTBEAT_SETTING
 from querist.deployments.zombies import (
     AUTOMATION,
@@ -138,7 +139,7 @@ def test_one_that_was_changed_is_brought_up_to_date(
         return await client.read_automations_by_name(AUTOMATION)
 
     (found,) = with_client(install)
-    assert zombies._content(found) == zombies._content(automation())
+    assert content_of(found) == content_of(automation())
 
 
 def test_the_command_installs_it(none_installed: None, cli: Cli, with_client: With) -> None:
