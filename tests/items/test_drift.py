@@ -239,6 +239,17 @@ def test_of_few_items_nothing_is_said() -> None:
     assert (report.features, report.confidence) == (None, None)
 
 
+def test_of_no_items_nothing_is_said_though_no_champion_was_asked() -> None:
+    report = check_drift(
+        DriftConfig(confidence=0.3, min_items=2),
+        reference_features=normal(29, 60, 3),
+        new_features=torch.empty(0, 3),
+        reference_confidence=normal(30, 60).sigmoid(),
+    )
+    assert not report.drifted
+    assert report.reason == "0 new items, and with fewer than 2 nothing is said"
+
+
 @pytest.mark.parametrize(
     ("looks_at", "words"),
     [

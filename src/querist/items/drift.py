@@ -111,6 +111,8 @@ def check_drift(
             )  # fmt: skip
             said.append(f"features: {features.reason}")
     if config.confidence is not None:
+        if new_confidence is None and new_features is not None and not len(new_features):
+            new_confidence = torch.empty(0)  # no champion can be asked about no items
         if reference_confidence is None or new_confidence is None:
             raise ConfigurationError(
                 "drift.confidence needs a champion that gives class probabilities: remove it, or "
