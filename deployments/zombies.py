@@ -43,7 +43,10 @@ SILENT_SECONDS = 90
 REAP_SECONDS = 120
 """Without a heartbeat or a new state for so long, `reap` marks a run."""
 AUTOMATION = "querist: crash flow runs without heartbeats"
-FLOWS = ("active_learning", "comparison", "iteration", "label_collection", "parallel_learners")
+FLOWS = (
+    "active_learning", "comparison", "iteration", "label_collection", "model_comparison",
+    "parallel_learners", "retraining",
+)  # fmt: skip
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
 _UNFINISHED = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)

@@ -109,3 +109,15 @@ def test_a_training_that_nobody_takes_is_not_left_behind(host: SlowHost, run: Ru
 
     asyncio.run(main())
     assert host.cancelled == 1
+
+
+def test_a_training_that_is_not_for_now_is_not_started(host: SlowHost, run: RunReference) -> None:
+    async def main() -> None:
+        async with training_ahead(run, until=2):
+            start_training(run, 2)
+            assert not training_started(run, 2)
+            start_training(run, 1)
+            assert await tasks.train.fn(run, 1) == {"iteration": 1}
+
+    asyncio.run(main())
+    assert host.calls == [("train", 1)]
