@@ -84,10 +84,12 @@ def test_what_can_be_chosen_is_a_list_to_choose_from() -> None:
     assert retraining["CheckConfig"]["properties"]["direction"]["enum"] == ["auto", "max", "min"]
 
 
-@pytest.mark.parametrize(
-    "group",
-    [BaseConfig, CheckConfig, CollectionConfig, ItemsConfig, Retraining, SubsetShare, SubsetsConfig],
-)
+GROUPS: list[type[BaseModel]] = [
+    BaseConfig, CheckConfig, CollectionConfig, ItemsConfig, Retraining, SubsetShare, SubsetsConfig,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_examples_are_right(group: type[BaseModel]) -> None:
     shown = {name: field for name, field in group.model_fields.items() if field.examples}
     assert shown
