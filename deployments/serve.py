@@ -98,19 +98,7 @@ async def serve(
         heartbeat_seconds=HEARTBEAT_SECONDS,
         pause_on_shutdown=False,
     )
-    async with get_client() as client:
-        block = None if serving.notify is None else await _block(client, serving.notify)
-        served = [await runner.aadd_deployment(await _of_flow(name)) for name in DESCRIPTIONS]
-        for offer in offers:
-            made = await _of_file(offer, schedule, serving.paused)
-            deployment = await runner.aadd_deployment(made)
-            served.append(deployment)
-            await _tidy(client, offer, deployment, schedule, serving)
-        await install_automation(client)
-        if block is not None:
-            await automations.install(
-                client, automations.notify_of_failures(block, list(DESCRIPTIONS))
-            )
+    served = await _register(runner, offers, schedule, serving)
     reaper = asyncio.create_task(_reap_for_ever(served))
     serving_task = asyncio.create_task(runner.start())
     while not runner.started and not serving_task.done():
@@ -129,6 +117,26 @@ async def serve(
         await serving_task
     finally:
         reaper.cancel()
+
+
+async def _register(
+    runner: Runner, offers: Sequence[Offer], schedule: Schedule | None, serving: Serving
+) -> list[UUID]:
+    """Make the deployments and what belongs to them; returns the deployments."""
+    async with get_client() as client:
+        # The block first: when there is none, nothing is made.
+        block = None if serving.notify is None else await _block(client, serving.notify)
+        served = [await runner.aadd_deployment(await _of_flow(name)) for name in DESCRIPTIONS]
+        for offer in offers:
+            made = await _of_file(offer, schedule, serving.paused)
+            deployment = await runner.aadd_deployment(made)
+            served.append(deployment)
+            await _tidy(client, offer, deployment, schedule, serving)
+        await install_automation(client)
+        if block is not None:
+            wanted = automations.notify_of_failures(block, list(DESCRIPTIONS))
+            await automations.install(client, wanted)
+    return served
 
 
 async def _of_flow(name: str) -> RunnerDeployment:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from querist.deployments import databases
 from querist.deployments.credentials import MLFLOW_USER, VARIABLES, Credentials
+from querist.deployments.databases import databases_of
 from querist.deployments.embedded_server import SHARED_SETTINGS
 from querist.errors import ConfigurationError
 
@@ -81,8 +83,9 @@ def check_host(host: str, *, exposed: bool, environment: Mapping[str, str]) -> N
 def common(environment: Mapping[str, str]) -> dict[str, str]:
     """Ours without what only `querist up` itself may know, and with our import path."""
     path = [entry or os.getcwd() for entry in sys.path]
+    hidden = {*VARIABLES.values(), *databases.VARIABLES}
     return {
-        **{k: v for k, v in environment.items() if k not in VARIABLES.values()},
+        **{k: v for k, v in environment.items() if k not in hidden},
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(p for p in path if os.path.isdir(p))),
         "PYTHONUNBUFFERED": "1",
         "DO_NOT_TRACK": "1",
@@ -94,12 +97,13 @@ def prefect_server(
 ) -> dict[str, str]:
     """The Prefect server's environment."""
     home = place.service / "prefect"
+    ours = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
     return {
         **common(environment),
         **SHARED_SETTINGS,
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
-        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_API_DATABASE_CONNECTION_URL": databases_of(environment).prefect or ours,
         "PREFECT_SERVER_API_AUTH_STRING": credentials.prefect_auth,
         "PREFECT_API_AUTH_STRING": credentials.prefect_auth,  # its services call its API
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": place.prefect_url,
@@ -118,6 +122,9 @@ def mlflow_server(
     """The MLflow server's environment."""
     return {
         **{k: v for k, v in common(environment).items() if not k.startswith("MLFLOW_TRACKING_")},
+        # Here and not on the command line, for it may have a password.
+        "MLFLOW_BACKEND_STORE_URI": databases_of(environment).mlflow
+        or f"sqlite:///{place.root / 'mlflow.db'}",
         "MLFLOW_AUTH_CONFIG_PATH": str(place.service / "mlflow_auth.ini"),
         "MLFLOW_AUTH_ADMIN_USERNAME": MLFLOW_USER,
         "MLFLOW_AUTH_ADMIN_PASSWORD": credentials.mlflow_password,
@@ -139,19 +146,23 @@ def mlflow_command(place: Place) -> list[str]:
         sys.executable, "-m", "mlflow", "server",
         "--host", place.host, "--port", str(place.mlflow_port), "--workers", "1",
         "--app-name", "basic-auth",
-        "--backend-store-uri", f"sqlite:///{place.root / 'mlflow.db'}",
         "--artifacts-destination", str(place.root / "mlartifacts"),
         "--allowed-hosts", f"{place.host}:{place.mlflow_port},localhost:{place.mlflow_port}",
         "--cors-allowed-origins", place.mlflow_url,
     ]  # fmt: skip
 
 
-def mlflow_auth_file(place: Place) -> str:
-    """The settings of MLflow's basic auth; the password is not among them."""
+def mlflow_auth_file(place: Place, environment: Mapping[str, str]) -> str:
+    """The settings of MLflow's basic auth; its users' passwords are not among them.
+
+    That of its database is, where it is PostgreSQL: for the owner's eyes only.
+    """
+    url = databases_of(environment).mlflow or f"sqlite:///{place.service / 'mlflow_users.db'}"
+    escaped = url.replace("%", "%%")  # MLflow's reader would take it for a variable
     return (
         "[mlflow]\n"
         "default_permission = NO_PERMISSIONS\n"
-        f"database_uri = sqlite:///{place.service / 'mlflow_users.db'}\n"
+        f"database_uri = {escaped}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "grant_default_workspace_access = false\n"
     )

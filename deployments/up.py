@@ -23,6 +23,7 @@ from urllib.error import HTTPError, URLError
 
 from querist.deployments import settings
 from querist.deployments.credentials import MLFLOW_USER, Credentials, load_credentials
+from querist.deployments.databases import databases_of
 from querist.deployments.embedded_server import ServerError, listen, start_prefect
 from querist.deployments.guard import GRACE_SECONDS, start_guarded
 from querist.deployments.served_flows import DESCRIPTIONS
@@ -121,6 +122,7 @@ def up(
     """
     environment = os.environ if environment is None else environment
     settings.check_host(place.host, exposed=exposed, environment=environment)
+    databases = databases_of(environment)
     if importlib.util.find_spec("flask_wtf") is None:
         raise ConfigurationError(
             "MLflow's basic auth needs Flask-WTF: `pip install 'querist[service]'`"
@@ -137,14 +139,16 @@ def up(
         ) from error
     try:
         credentials = load_credentials(place.service / CREDENTIALS_FILE, environment)
-        write_file(place.service / "mlflow_auth.ini", settings.mlflow_auth_file(place).encode())
+        auth = place.service / "mlflow_auth.ini"  # in a folder that nobody else may enter
+        write_file(auth, settings.mlflow_auth_file(place, environment).encode())
+        auth.chmod(0o600)
         parts = [
             prefect_part(place, credentials, environment),
             mlflow_part(place, credentials, environment),
             runner_part(place, credentials, environment, limit, poll_seconds, serving),
         ]
         with stopped_by_signals() as stopped:
-            _keep(parts, welcome(place, names), stopped, say)
+            _keep(parts, welcome(place, names, databases.shown), stopped, say)
     finally:
         lock.release()
 
@@ -245,7 +249,8 @@ def mlflow_part(place: Place, credentials: Credentials, environment: Mapping[str
         if status == 401:
             raise ConfigurationError(
                 "the MLflow server was set up with another password: give the old one as "
-                f"QUERIST_MLFLOW_PASSWORD, or delete {place.service / 'mlflow_users.db'}"
+                "QUERIST_MLFLOW_PASSWORD, or delete "
+                f"{place.service / 'mlflow_users.db'}, or in PostgreSQL the rows of `users`"
             )
         return status == 200
 
@@ -310,17 +315,19 @@ def answers(url: str, user: str | None = None) -> int | None:
         return None
 
 
-def welcome(place: Place, names: Sequence[str] = ()) -> list[str]:
+def welcome(place: Place, names: Sequence[str] = (), databases: str = "SQLite") -> list[str]:
     """What the user is told: where things are, and where the credentials are, not what they are.
 
     Args:
         place: addresses and folders.
         names: deployments of files.
+        databases: where the servers keep what they know.
     """
     return [
         f"Prefect UI   {place.prefect_url}",
         f"MLflow UI    {place.mlflow_url}   user {MLFLOW_USER}",
         f"deployments  {', '.join((*names, *DESCRIPTIONS))}",
+        f"databases    {databases}",
         f"credentials  {place.service / CREDENTIALS_FILE}   (or as you set them in QUERIST_...)",
         f"logs         {place.service}",
         "Ctrl-C ends all of it.",

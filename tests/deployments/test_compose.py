@@ -25,9 +25,12 @@ from ..conftest import REPOSITORY, environment
 __all__ = ["postgres"]
 FILE = Path(__file__).parents[2] / "deployments" / "compose.yaml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
-SECRET = re.compile(r"PASSWORD|AUTH_STRING|SECRET|_URL$|_URI$|CONNECTION_URL")
+DOCKERFILE = FILE.with_name("Dockerfile").read_text()
+OURS = [name for name, service in SERVICES.items() if "QUERIST_IMAGE" in service["image"]]
+SECRET = re.compile(r"PASSWORD|AUTH_STRING|SECRET|KEY|_URL$|_URI$|CONNECTION_URL")
 NO_SECRET = {
     "PREFECT_API_URL", "PREFECT_UI_API_URL", "MLFLOW_TRACKING_URI", "MLFLOW_AUTH_CONFIG_PATH",
+    "MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID",
 }  # fmt: skip
 
 
@@ -46,7 +49,7 @@ def test_ports_are_published_on_loopback_only(service: str) -> None:
 def test_secrets_come_from_the_environment_and_have_no_default(service: str) -> None:
     for name, value in settings(service).items():
         if SECRET.search(name) and name not in NO_SECRET:
-            assert re.search(r"\$\{QUERIST_[A-Z_]+:\?[^}]+\}", value), name
+            assert re.search(r"\$\{QUERIST_[A-Z0-9_]+:\?[^}]+\}", value), name
             assert ":-" not in value, name
     for name, value in settings(service).items():  # none beside its variable either
         for password in re.findall(r"://[^:/@]+:([^@]+)@", value):
@@ -80,10 +83,86 @@ def test_mlflow_asks_for_credentials_and_executes_nothing() -> None:
 
 
 def test_runs_are_stored_durably() -> None:
-    assert settings("runner")["QUERIST_LEDGER_URL"].startswith("postgresql+psycopg://")
     assert "synchronous_commit=on" in SERVICES["postgres"]["command"]
-    assert settings("runner")["QUERIST_HOST"] == "process"
-    assert settings("runner")["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+    for service in ("runner", "worker"):
+        assert settings(service)["QUERIST_LEDGER_URL"].startswith("postgresql+psycopg://")
+        assert settings(service)["QUERIST_HOST"] == "process"
+        assert settings(service)["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+        assert settings(service)["QUERIST_ROOT"] == "/runs"
+        assert SERVICES[service]["volumes"] == ["runs:/runs"]
+
+
+# The image ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("image", [
+    *(service["image"] for service in SERVICES.values() if "$" not in service["image"]),
+    *re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE),
+])  # fmt: skip
+def test_images_of_others_have_one_version(image: str) -> None:
+    assert re.search(r":\d+\.\d+", image), image
+
+
+def test_nobody_is_root() -> None:
+    assert OURS == ["bucket", "prefect", "mlflow", "runner", "pool", "worker"]
+    (user,) = re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)
+    assert f"--uid {user.partition(':')[0]} " in DOCKERFILE
+    for name in OURS:
+        assert SERVICES[name]["user"] == user
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_what_is_copied_into_the_image_is_there_and_is_let_in() -> None:
+    let_in = FILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
+    copied = [
+        word
+        for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for word in line.split()
+    ]
+    assert {"src", "constraints.txt"} <= set(copied)
+    for name in copied:
+        assert (REPOSITORY / name).exists(), name
+        assert f"!{name}" in let_in
+    assert let_in[1] == "*"
+    assert "pip install -c constraints.txt" in DOCKERFILE
+
+
+def test_each_variable_is_explained() -> None:
+    text = FILE.read_text()
+    explained = set(re.findall(r"QUERIST_[A-Z0-9_]+", text[: text.index("x-querist")]))
+    assert set(re.findall(r"\$\{(QUERIST_[A-Z0-9_]+)", text)) == explained
+
+
+@pytest.mark.parametrize("service", ["postgres", "store", "prefect", "mlflow", "worker"])
+def test_what_others_wait_for_tells_how_it_is(service: str) -> None:
+    assert SERVICES[service]["healthcheck"]["test"]
+
+
+def test_its_commands_are_there() -> None:
+    """With the options that it gives them."""
+    known = {
+        ("querist", "serve"): [],
+        ("prefect", "server", "start"): ["--host", "--port"],
+        ("prefect", "worker", "start"): ["--pool", "--type", "--with-healthcheck"],
+        ("prefect", "work-pool", "create"): ["--type", "--overwrite"],
+        ("prefect", "deploy"): ["--prefect-file", "--name"],
+    }
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    words = " ".join(part for name in OURS for part in SERVICES[name].get("command", []))
+    words = words.replace("--no-prompt ", "")
+    for command, options in known.items():
+        assert " ".join(command) in words
+        done = subprocess.run(
+            [*command, "--help"], capture_output=True, text=True, check=True,
+            env=environment(PATH=path, COLUMNS="200"),
+        )  # fmt: skip
+        for option in options:
+            assert option in words
+            assert option in done.stdout, (command, option)
+    assert "/opt/querist/deployments/prefect.yaml" in words
+    assert "WORKDIR /opt/querist\n" in DOCKERFILE
 
 
 # Databases ----------------------------------------------------------------------------------------
@@ -97,12 +176,12 @@ URLS = {
 
 
 def test_drivers_are_what_the_image_is_said_to_have() -> None:
-    """The comment at the top tells the operator what to install."""
-    (extras,) = re.findall(r"`pip install 'querist\[([a-z,]+)\]'`", FILE.read_text())
+    (extras,) = re.findall(r"'\.\[([a-z0-9,]+)\]'", DOCKERFILE)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = [r for e in extras.split(",") for r in project["optional-dependencies"][e]]
     assert any(requirement.startswith("psycopg[binary]>=3") for requirement in wanted)
     assert any(requirement.startswith("mlflow[auth]") for requirement in wanted)
+    assert any(requirement.startswith("boto3>=") for requirement in wanted)
     assert len(URLS) == 4
     drivers = {name: make_url(url).get_driver_name() for name, url in URLS.items()}
     assert drivers.pop("PREFECT_API_DATABASE_CONNECTION_URL") == "asyncpg"  # Prefect requires it
@@ -120,6 +199,7 @@ SECRETS = {
     "QUERIST_PREFECT_AUTH": "me:prefect-password",
     "QUERIST_MLFLOW_PASSWORD": "mlflow-password",
     "QUERIST_MLFLOW_SECRET_KEY": "a-key-of-some-length",
+    "QUERIST_S3_SECRET_KEY": "a-key-of-the-store",
 }
 
 
@@ -138,7 +218,6 @@ def here(text: str, service: str, server: Server, port: int, folder: Path) -> st
         "@postgres:5432/": f"@127.0.0.1:{server.port}/compose_",
         "0.0.0.0": "127.0.0.1",
         SERVICES[service]["ports"][0].rpartition(":")[2]: str(port),
-        "/mlartifacts": str(folder / "mlartifacts"),
         "/tmp/auth.ini": str(folder / "auth.ini"),
     }.items():
         text = text.replace(there, ours)

@@ -50,12 +50,13 @@ def test_the_mlflow_server() -> None:
     assert found["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
     assert found["MLFLOW_AUTH_ADMIN_PASSWORD"] == "mlflow-canary"
     assert "MLFLOW_TRACKING_PASSWORD" not in found
+    assert found["MLFLOW_BACKEND_STORE_URI"] == "sqlite:////srv/runs/mlflow.db"
     assert "me:prefect-canary" not in found.values()
     command = settings.mlflow_command(PLACE)
     assert command[command.index("--app-name") + 1] == "basic-auth"
     assert command[command.index("--host") + 1] == "127.0.0.1"
-    assert "canary" not in " ".join(command) + settings.mlflow_auth_file(PLACE)
-    assert "default_permission = NO_PERMISSIONS" in settings.mlflow_auth_file(PLACE)
+    assert "canary" not in " ".join(command) + settings.mlflow_auth_file(PLACE, OURS)
+    assert "default_permission = NO_PERMISSIONS" in settings.mlflow_auth_file(PLACE, OURS)
 
 
 def test_the_runner() -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def read(url: str) -> Any:
         return json.load(answer)
 
 
-def up_with(cli: Cli, *words: object, **env: str) -> tuple[int, Any, str]:
+def up_with(
+    cli: Cli, *words: object, meanwhile: Callable[[], None] = lambda: None, **env: str
+) -> tuple[int, Any, str]:
     """What is said at the start, and the deployment of the file; then everything is ended.
 
     Returns:
@@ -56,6 +59,7 @@ def up_with(cli: Cli, *words: object, **env: str) -> tuple[int, Any, str]:
         logs = [log.read_text() for log in (cli.root / "service").glob("*.log")]
         raise AssertionError((process.communicate(), logs))
     found = read(f"http://127.0.0.1:{port}/api/deployments/name/retraining/digits")
+    meanwhile()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     return process.returncode, found, "".join(said)

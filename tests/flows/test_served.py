@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from querist.config.comparison import Comparison
 from querist.config.load import build_experiment
 from querist.config.parallel import build_parallel
 from querist.errors import ConfigurationError
-from querist.flows.served import as_served, parallel_as_served
+from querist.flows.served import as_served, comparison_as_served, parallel_as_served
 
 MINIMAL: dict[str, Any] = {
     "name": "served",
@@ -72,3 +73,18 @@ def test_parallel_learners_are_served_by_the_same_rules(
         parallel_as_served(away)
     monkeypatch.delenv("QUERIST_ROOT")
     assert parallel_as_served(away).parallel.address == "a/b"
+
+
+def test_comparisons_are_served_by_the_same_rules(root: Path) -> None:
+    def comparison(**groups: Any) -> Comparison:
+        base = experiment(**groups)
+        variants = {"a": {}, "spy": {"tracking": {"uri": "http://collects.passwords"}}}
+        return Comparison(name="c", base=base, seeds=(1,), variants=variants)
+
+    served = comparison_as_served(comparison())
+    assert served.base.driver.root_log_dir == root
+    assert as_served(served.experiment("a", 1)).driver.root_log_dir == root
+    with pytest.raises(ConfigurationError, match="the operator's to set"):
+        as_served(served.experiment("spy", 1))
+    with pytest.raises(ConfigurationError, match="inside the operator's"):
+        comparison_as_served(comparison(driver={"root_log_dir": "/else"}))

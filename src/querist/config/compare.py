@@ -23,14 +23,14 @@ _OF_SAMPLES = ("confidence", "slice_by", *_DETECTION)
 class CheckConfig(Group):
     """One sub-comparison between champion and challenger."""
 
-    metric: str = Field(min_length=1, max_length=200, examples=["f1"])
+    metric: str = Field(min_length=1, max_length=200, examples=["f1", "accuracy"])
     """What is compared: `precision_recall` (area under the curve), `f1`, `accuracy`, `log_loss`,
     `calibration_error`, `mse`, `latency`, ... or any other metric that was measured."""
 
     direction: Literal["auto", "max", "min"] = "auto"
     """Which way is better; `auto` for metrics whose direction is known."""
 
-    min_delta: float = Field(default=0.0, ge=0.0, le=1e9)
+    min_delta: float = Field(default=0.0, ge=0.0, le=1e9, examples=[0.005])
     """The challenger must be better by more than this, in units of the metric."""
 
     confidence: float | None = Field(default=None, gt=0.5, lt=1.0, examples=[0.95])
@@ -43,7 +43,7 @@ class CheckConfig(Group):
     slice_by: str | None = Field(default=None, min_length=1, max_length=200, examples=["site"])
     """Compare within each value of this key of the items' metadata, too."""
 
-    max_slice_loss: float | None = Field(default=None, ge=0.0, le=1e9)
+    max_slice_loss: float | None = Field(default=None, ge=0.0, le=1e9, examples=[0.02])
     """No slice may get worse by more than this. Needs `slice_by`; without it, each slice is a
     sub-comparison like the whole."""
 
@@ -63,7 +63,7 @@ class CheckConfig(Group):
     legend: str | None = Field(default=None, min_length=1, max_length=200)
     """For a training curve: which curve of the figure."""
 
-    x_index: int | None = Field(default=None, ge=-(10**6), le=10**6)
+    x_index: int | None = Field(default=None, ge=-(10**6), le=10**6, examples=[-1])
     """For a training curve: at which epoch; -1 = the last. Default: the best of the curve."""
 
     @model_validator(mode="after")

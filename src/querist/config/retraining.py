@@ -47,10 +47,14 @@ class ItemsConfig(Group):
     test_subset: SubsetName = TEST
     """The subset that champion and challenger are compared on."""
 
-    train_filter: Filter | None = Field(default=None, min_length=1)
+    train_filter: Filter | None = Field(
+        default=None, min_length=1, examples=[{"site": "north", "age": {"$gte": 18}}]
+    )
     """Train only on items of the subset whose metadata match. Default: as the base version."""
 
-    test_filter: Filter | None = Field(default=None, min_length=1)
+    test_filter: Filter | None = Field(
+        default=None, min_length=1, examples=[{"site": {"$in": ["north", "south"]}}]
+    )
     """Compare only on items of the subset whose metadata match. Default: as the base version."""
 
     @field_validator("train_filter", "test_filter")
@@ -87,10 +91,10 @@ class BaseConfig(Group):
     `version`: from that version. `run`: from the model that an active-learning run has yielded.
     `scratch`: from first weights."""
 
-    version: int | None = Field(default=None, ge=1, lt=2**31)
+    version: int | None = Field(default=None, ge=1, lt=2**31, examples=[3])
     """For `version`: which one."""
 
-    run_id: RunId | None = None
+    run_id: RunId | None = Field(default=None, examples=["digits-labels"])
     """For `run`: which one, in the same folder."""
 
     @model_validator(mode="after")
@@ -142,10 +146,10 @@ class WhenConfig(Group):
 class CollectionConfig(Group):
     """Labels that are asked for before each retraining, by an active-learning run."""
 
-    run_id: RunId
+    run_id: RunId = Field(examples=["digits-labels"])
     """The run; made unless it is there, and gone on with each time."""
 
-    iterations: int = Field(default=1, ge=1, le=10**6)
+    iterations: int = Field(default=1, ge=1, le=10**6, examples=[2])
     """Iterations of the run each time."""
 
     experiment: Experiment
