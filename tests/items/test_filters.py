@@ -149,3 +149,15 @@ def test_it_has_limits() -> None:
         compile_filter(deep)
     with pytest.raises(ConfigurationError, match="at most 1000 parts"):
         compile_filter({"$or": [{"a": 1}] * 2000})
+
+
+def test_numbers_that_no_float_can_hold() -> None:
+    huge = 10**400
+    assert compile_filter({"a": {"$gt": 1}})({"a": huge})
+    assert not compile_filter({"a": {"$gt": huge}})({"a": 1.5})
+
+
+def test_true_is_not_1_inside_a_list_either() -> None:
+    assert not compile_filter({"a": [1]})({"a": [True]})
+    assert not compile_filter({"a": {"b": 1}})({"a": {"b": True}})
+    assert compile_filter({"a": [1, {"b": 2}]})({"a": [1.0, {"b": 2}]})

@@ -201,3 +201,34 @@ def test_tags_in_metadata() -> None:
     assert tag_of(after) == "test"
     assert tag_of({}) is None
     assert tag_of({"system": {"tags": {"train": False}}}) is None
+
+
+@pytest.mark.parametrize("name", ["a new one", "z new one"])
+def test_a_tag_against_the_subset_of_equal_content_is_refused(name: str) -> None:
+    before = split(items(100), config())
+    known = next(item for item in items(100) if before[item.id] == "train")
+    new = Item(name, known.digest, 0, tagged({}, "test"))
+    with pytest.raises(DataError, match=rf"'{name}' \(test\) and '{known.id}' \(train\)"):
+        split([*items(100), new], config(), before)
+
+
+def test_a_group_is_the_same_however_its_number_is_written() -> None:
+    pairs = [
+        Item(f"{n} {kind}", f"d{n} {kind}", 0, {"who": value})
+        for n in range(50)
+        for kind, value in (("whole", n), ("float", float(n)), ("again", n))
+    ]
+    subsets = split(pairs, config(group="who", **NO_EMPTY))
+    assert all(subsets[f"{n} whole"] == subsets[f"{n} float"] for n in range(50))
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_no_value_is_no_group(value: Any) -> None:
+    with pytest.raises(DataError, match="item 'x' has no 'who' in its metadata"):
+        split([Item("x", "x", 0, {"who": value})], config(group="who"))
+
+
+def test_numbers_are_no_classes_to_stratify_by() -> None:
+    numbers = [Item(f"i{n}", f"d{n}", n / 2) for n in range(50)]
+    with pytest.raises(DataError, match=r"by classes, and the label of item 'i0' is 0\.0: set"):
+        split(numbers, config(stratify=True))

@@ -118,13 +118,19 @@ def is_there(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _equal(found: Any, wanted: Any) -> bool:
-    """Equality of JSON: true is not 1."""
+    """Equality of JSON: true is not 1, however deep inside."""
     if found is _MISSING or isinstance(found, bool) != isinstance(wanted, bool):
         return False
+    if isinstance(found, list) and isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_equal, found, wanted))
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        return found.keys() == wanted.keys() and all(_equal(found[k], wanted[k]) for k in found)
     return bool(found == wanted)
 
 

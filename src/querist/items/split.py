@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,8 +31,9 @@ def assign_subsets(
 ) -> dict[str, str]:
     """The subset of every item that has none yet; the order of `items` does not matter.
 
-    What decides, in this order: the item's tag; the subset of equal content; the subset of its
-    group; its hash, or what its class (with `stratify`) or the whole (with `exact`) lacks most.
+    What decides: where the item is already; else its tag, the subset of equal content and that of
+    its group, which may not contradict each other; else its hash, or what its class (with
+    `stratify`) or the whole (with `exact`) lacks most.
 
     Args:
         items: all labeled items there are, those that are known among them.
@@ -114,12 +116,23 @@ def _bundles(items: Sequence[Item], config: SubsetsConfig) -> list[list[Item]]:
 
 def _group(item: Item, key: str) -> str:
     value = value_at(item.metadata, key.split("."))
-    if not is_there(value) or value is None:
+    if not is_there(value) or value is None or value != value:  # NaN is how tables say "missing"
         raise DataError(
             f"item {item.id!r} has no {key!r} in its metadata, by which items are grouped: add it, "
             "or remove split.group"
         )
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(_plain(value), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """A value with one way to write each number: 7.0 is 7, as a table with gaps makes it."""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def _fixed(
@@ -129,11 +142,9 @@ def _fixed(
     known_digests: Mapping[str, str],
 ) -> str | None:
     """The subset that a bundle must be in, by what is known of its items and by their tags."""
-    places: dict[str, str] = {}
+    places = {known[item.id]: item.id for item in reversed(bundle) if item.id in known}
     for item in bundle:
-        before = known.get(item.id) or known_digests.get(item.digest)
-        if before is not None:
-            places.setdefault(before, item.id)
+        if item.id in known:
             continue
         try:
             tag = tag_of(item.metadata)
@@ -148,6 +159,9 @@ def _fixed(
                 "the tag, or add the subset"
             )
         places.setdefault(tag, item.id)
+    for item in bundle:  # last: where the earlier item is at hand, a contradiction names that one
+        if item.digest in known_digests:
+            places.setdefault(known_digests[item.digest], f"equal to {item.id}")
     if len(places) > 1:
         (one, first), (other, second), *_ = sorted(places.items())
         raise DataError(
@@ -221,6 +235,11 @@ def _stratum(item: Item, config: SubsetsConfig) -> str:
         raise DataError(
             f"item {item.id!r} has no label, by which the split is stratified: label it, or set "
             "split.stratify to false"
+        )
+    if not isinstance(item.label, int):
+        raise DataError(
+            f"a split is stratified by classes, and the label of item {item.id!r} is "
+            f"{item.label!r:.80}: set split.stratify to false"
         )
     return json.dumps(item.label)
 

@@ -12,6 +12,7 @@ or without it, `check_query_strategy(Mine)`. Nothing here imports pytest.
 """
 
 from querist.testing.gates import GateContract, check_gate
+from querist.testing.items import ItemSourceContract, check_item_source
 from querist.testing.label import LabelStrategyContract, check_label_strategy
 from querist.testing.metrology import MetrologyStrategyContract, check_metrology_strategy
 from querist.testing.predictors import (
@@ -28,6 +29,7 @@ __all__ = [
     "FixedNumbers",
     "FixedProbabilities",
     "GateContract",
+    "ItemSourceContract",
     "LabelStrategyContract",
     "LinearNumbers",
     "LinearSoftmax",
@@ -36,6 +38,7 @@ __all__ = [
     "ScheduleContract",
     "StopCriterionContract",
     "check_gate",
+    "check_item_source",
     "check_label_strategy",
     "check_metrology_strategy",
     "check_query_strategy",
