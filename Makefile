@@ -14,8 +14,9 @@ ARGS ?=
 # `make faults FAULTS=nightly` makes all tries of the matrix.
 FAULTS ?= ci
 
-# What tests start beside Python: PostgreSQL, and tools that make disks, clocks and processes fail.
-DEBIAN := postgresql strace fiu-utils faketime
+# What tests start beside Python: PostgreSQL, a browser, and tools that make disks, clocks and processes
+# fail.
+DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

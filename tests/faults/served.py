@@ -101,6 +101,7 @@ class Service:
     env: dict[str, str]
     prefect_port: int
     mlflow_port: int
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,7 +113,7 @@ class Service:
         ports = ["--prefect-port", str(self.prefect_port), "--mlflow-port", str(self.mlflow_port)]
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *ports, "--poll", "1"], cwd=self.folder, env=self.env,
+                [*command, *ports, "--poll", "1", *self.options], cwd=self.folder, env=self.env,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         said = (self.folder / "up.log").stat().st_size
