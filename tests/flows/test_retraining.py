@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,28 @@ class Blobs:
         with sqlite3.connect(self.prefect) as connection:
             return connection.execute(query).fetchall()
 
+    def emitted(self, event: str) -> dict[str, Any]:
+        """The newest event of this name; Prefect's server writes events a moment later."""
+        query = f"select payload from events where event = '{event}' order by occurred desc"
+        until = time.monotonic() + 30
+        while not (found := self.rows(query)):
+            assert time.monotonic() < until, f"no event {event} came"
+            time.sleep(0.2)
+        payload: dict[str, Any] = json.loads(found[0][0])
+        return payload
+
     @property
     def tracker(self) -> mlflow.MlflowClient:
         return mlflow.MlflowClient(f"sqlite:///{self.cli.root / 'mlflow.db'}")
 
 
 @pytest.fixture
-def blobs(cli: Cli, prefect_home: Path) -> Iterator[Blobs]:
+def blobs(cli: Cli, prefect_home: Path) -> Blobs:
     """Sixty items, nothing learned yet."""
     found = Blobs(cli, prefect_home / "prefect.db")
     found.place.add(blob(number) for number in range(60))
     found.write()
-    yield found
+    return found
 
 
 def test_promoted_then_nothing_new_then_discarded(blobs: Blobs) -> None:
@@ -94,12 +104,14 @@ def _check_prefect(blobs: Blobs) -> None:
     )
     names = sorted(name.partition(" · ")[0] for (name,) in tasks)
     assert names == STEPS
-    tables = blobs.rows("select data from artifact where key = 'verdict-table-blobs' order by created")
+    tables = blobs.rows(
+        "select data from artifact where key = 'verdict-table-blobs' order by created"
+    )
     rows = json.loads(json.loads(tables[-1][0]))
     assert rows[0]["sub-comparison"] == "accuracy"
     assert rows[0]["outcome"] == "lost"
-    events = {row[0] for row in blobs.rows("select event from events where event like 'querist.%'")}
-    assert {"querist.model.promoted", "querist.model.discarded"} <= events
+    assert blobs.emitted("querist.model.promoted")["version"] == 1
+    assert blobs.emitted("querist.model.discarded")["version"] == 2
 
 
 def _check_mlflow(blobs: Blobs) -> None:
@@ -131,8 +143,7 @@ def test_rollback_and_what_the_registry_says_then(blobs: Blobs) -> None:
     assert model.aliases == {"champion": 1}
     left = blobs.tracker.get_model_version("blobs", "2").tags
     assert (left["querist.verdict"], left["querist.reason"]) == ("rolled back from", "too slow")
-    events = blobs.rows("select event, payload from events where event like '%rolled-back'")
-    assert json.loads(events[-1][1])["reason"] == "too slow"
+    assert blobs.emitted("querist.model.rolled-back")["reason"] == "too slow"
     told = json.loads(blobs.cli("models", "blobs", "--json").out)
     assert [e["event"] for e in told["history"]] == ["promoted", "promoted", "rolled-back"]
 
