@@ -142,7 +142,7 @@ async def deliver(settings: Retraining, model: LineageReference) -> None:
         return
     folders = await current_host().make(untold, model)
     if folders:
-        delivery = Delivery(folders[-1], folders[:-1])
+        delivery = Delivery(folders[-1], folders[:-1], called=settings.model)
         delivery.start()
         await asyncio.to_thread(delivery.wait, settings.tracking.drain_seconds)
 

@@ -25,6 +25,8 @@ from rich.table import Table
 
 out = Console(highlight=False)
 FILE = Path(__file__).with_name("digits.yaml")
+PATIENCE_SECONDS = 120.0
+"""How long MLflow may take to hear of the last week."""
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -39,7 +41,7 @@ def main() -> int:
     with servers(options.root, options.file) as (prefect, mlflow):
         weeks = [week(prefect, number + 1) for number in range(options.weeks)]
         show_weeks(weeks)
-        show_registry(mlflow, weeks[-1]["model"])
+        show_registry(mlflow, weeks[-1]["model"], sum(bool(week["verdict"]) for week in weeks))
         if options.keep:
             out.print("the servers stay up: Ctrl-C ends them")
             with_patience()
@@ -165,13 +167,14 @@ def show_weeks(weeks: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def show_registry(mlflow: httpx.Client, model: str) -> None:
-    """MLflow's registry: aliases, lineage and reasons."""
-    found = mlflow.get("/registered-models/get", params={"name": model}).raise_for_status().json()
-    aliases = found["registered_model"].get("aliases", [])
+def show_registry(mlflow: httpx.Client, model: str, count: int) -> None:
+    """MLflow's registry, once it has so many versions: aliases, lineage and reasons."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    aliases, versions = registry(mlflow, model)
+    while time.monotonic() < until and sum(map(settled, versions)) < count:
+        time.sleep(1)  # the tracker is told in the background, and may be slow
+        aliases, versions = registry(mlflow, model)
     named = {alias["version"]: alias["alias"] for alias in aliases}
-    search = mlflow.get("/model-versions/search", params={"filter": f"name = '{model}'"})
-    versions = search.raise_for_status().json()["model_versions"]
     table = Table("version", "alias", "parent", "items", "verdict", "reason",
                   title=f"MLflow's registered model {model}", title_justify="left")  # fmt: skip
     for version in sorted(versions, key=lambda version: int(version["version"])):
@@ -181,6 +184,21 @@ def show_registry(mlflow: httpx.Client, model: str) -> None:
             version["version"], named.get(version["version"], ""), *(tags.get(n, "") for n in names)
         )
     out.print(table)
+
+
+def registry(mlflow: httpx.Client, model: str) -> tuple[list[Any], list[Any]]:
+    """The aliases of a registered model, and its versions."""
+    found = mlflow.get("/registered-models/get", params={"name": model})
+    if found.status_code == httpx.codes.NOT_FOUND:
+        return [], []
+    aliases = found.raise_for_status().json()["registered_model"].get("aliases", [])
+    search = mlflow.get("/model-versions/search", params={"filter": f"name = '{model}'"})
+    return aliases, search.raise_for_status().json()["model_versions"]
+
+
+def settled(version: Mapping[str, Any]) -> bool:
+    """Whether the registry says what became of a version."""
+    return any(tag["key"] == "querist.verdict" for tag in version.get("tags", []))
 
 
 if __name__ == "__main__":

@@ -53,10 +53,14 @@ class Delivery:
     Args:
         folder: the run's folder.
         learners: the folders of the learners of a parallel run, whose spools go along.
+        called: what `querist sync` knows it by. Default: the folder's name.
     """
 
-    def __init__(self, folder: Path, learners: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, folder: Path, learners: Sequence[Path] = (), *, called: str | None = None
+    ) -> None:
         self.folder = folder
+        self._called = called or folder.name
         self._learners = learners
         self._process: subprocess.Popen[bytes] | None = None
         self._readers = {one: SpoolReader(one) for one in (folder, *learners)}
@@ -112,7 +116,7 @@ class Delivery:
             why = state.error or "no answer yet"
             _log.warning(
                 "MLflow has not got %d events (%s): `querist sync %s` delivers what is left",
-                state.pending, why, self.folder.name,
+                state.pending, why, self._called,
             )  # fmt: skip
 
     def state(self) -> DeliveryState:
