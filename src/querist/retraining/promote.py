@@ -49,7 +49,10 @@ def _event_of(lineage: Lineage, version: int) -> Promotion | None:
 
 
 def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promotion:
-    """Promote or discard, by compare-and-set on the champion that the verdict was against."""
+    """Promote or discard, by compare-and-set on the champion that the verdict was against.
+
+    Returns the event; that of somebody else where the challenger has become champion meanwhile.
+    """
     while True:
         promoted = verdict["action"] == "update_model"
         try:
@@ -63,6 +66,9 @@ def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promot
             )
         except ChampionChangedError as changed:
             _log.warning("%s", changed)
+            settled = _event_of(lineage, challenger)
+            if settled is not None and lineage.ledger.champion() == challenger:
+                return settled  # somebody else has promoted it meanwhile
             config = lineage.ledger.comparison(verdict["comparison"])["config"]
             verdict = judge_again(lineage, challenger, config)
             show(lineage, challenger, verdict)
