@@ -17,7 +17,7 @@ from querist.registry import register
 from querist.strategies.gates.judging import NO_CHAMPION, Part, judge, shown_only
 from querist.strategies.gates.per_sample import NAME, compare_samples
 from querist.strategies.gates.scores import can_be_scored, samples
-from querist.values import Check, Evaluation, Verdict
+from querist.values import Check, Evaluation, Outcomes, Verdict
 
 
 @register("gate", "compare")
@@ -137,6 +137,11 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     outcomes = [one.outcomes for one in sides if one.outcomes is not None]
     if any(not samples(one) for one in outcomes):
         return "the test set is empty: nothing is compared"
+    for side in sides:
+        says_nothing = 0 if side.outcomes is None else _not_finite(side.outcomes)
+        if says_nothing:
+            who = "challenger" if side is challenger else "champion"
+            return f"what the {who} says of {says_nothing} samples is not finite"
     if champion is None:
         return ""
     digests = champion.test_digest, challenger.test_digest
@@ -145,6 +150,14 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     if len(outcomes) == 2 and not torch.equal(outcomes[0].targets, outcomes[1].targets):
         return "the truth of the test sets differs: nothing is compared"
     return ""
+
+
+def _not_finite(outcomes: Outcomes) -> int:
+    """Samples of which a model says NaN or infinity: its likeliest class would still be one."""
+    said = outcomes.predictions if outcomes.probabilities is None else outcomes.probabilities
+    if not said.is_floating_point() or not len(said):
+        return 0
+    return int((~torch.isfinite(said)).reshape(len(said), -1).any(1).sum())
 
 
 def _with_more(reasons: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ MODEL = "moons"
 _ROWS = (
     "select item, digest, subset, retraining from items order by 1",
     "select item, value, metadata, retraining from answers order by 4, 1",
-    "select retraining, key, window, fingerprint, settings from retrainings order by 1",
+    "select retraining, key, \"window\", fingerprint, settings from retrainings order by 1",
     "select version, parent, fingerprint, settings, checkpoint from versions order by 1",
 )
 _FILES = ("settings.yaml", "verdict.md", "input_example.npy", "output_example.npy")

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from interrupted import _die_after
 
 from examples.two_moons.data import sample_moons
 from examples.two_moons.model import MoonClassifier
-from interrupted import _die_after
 from querist.config.load import merge
 from querist.config.retraining import Retraining
 from querist.errors import RunError, RunLockedError
@@ -86,7 +86,7 @@ def grow(folder: Path, count: int) -> None:
                 "id": f"item {i}",
                 "label": 1 - label if wrong else label,
                 "features": point,
-                "metadata": {"system": {"tags": {where: True}}, "site": "north" if i % 3 else "south"},
+                "metadata": {"system": {"tags": {where: True}}},
             }
         )
     items = folder / "items"

@@ -67,10 +67,10 @@ def compare_versions(
     if act:
         event = settle(lineage, challenger, outcome)
         track_registry(lineage, challenger)
-        assert event.comparison is not None, "only a rollback has no verdict"
-        verdict = stored_verdict(lineage, event.comparison)  # another one, if it was judged again
-        before = event.champion_before
-        outcome = outcome_of(event.comparison, challenger, before, verdict) | asdict(event)
+        if event.comparison not in (None, outcome["comparison"]):  # it was judged again
+            verdict = stored_verdict(lineage, event.comparison)
+            outcome = outcome_of(event.comparison, challenger, event.champion_before, verdict)
+        outcome |= asdict(event)
     return outcome
 
 
