@@ -137,6 +137,23 @@ def test_gates_at_once(
         survived(25)
 
 
+def test_a_verdict_is_written_by_two_at_once(
+    retrain: Any, own_process: Any, tmp_path: Path, tried: Any, survived: Any
+) -> None:
+    tried(25)
+    version = retrain()
+    meet = own_process.Barrier(2)
+    arguments = (str(tmp_path), version, 10, meet)
+    work = import_module("retrained").show_again
+    both = [own_process.Process(target=work, args=arguments) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in both] == [0, 0]
+    survived(25)
+
+
 @pytest.fixture
 def lineage(challengers: list[int], reference: LineageReference) -> Iterator[Lineage]:
     yield open_lineage(reference, to_retrain=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -10,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from querist.ledger.models import ModelLedger
 from tests.shared.lineages import PATIENCE, Shelf, check_history
+
+from ..conftest import REPOSITORY, Cli
 
 Said = tuple[int | None, str]
 LEARNED = ("has learned this in this window", "nothing to learn: no new label", "skipped: ")
@@ -153,3 +158,30 @@ def test_two_make_the_model_at_once(
         assert [v for v, _ in said if v is not None] == [1], said
         assert retrained_in(shelf) == {"monday": 1}
         survived(24)
+
+
+@pytest.mark.parametrize("busy", ["wait", "skip"])
+def test_the_flow_is_started_twice(
+    busy: str, shelf: Shelf, cli: Cli, grow: Any, tried: Any, survived: Any
+) -> None:
+    tried(24)
+    grow(60)
+    module = import_module("retrained")
+    settings = module.settings_of(shelf.folder, busy=busy).model_dump(mode="json")
+    file = shelf.folder / "moons.yaml"
+    file.write_text(yaml.safe_dump({**settings, "tracking": {"enabled": False}}))
+    path = os.pathsep.join(map(str, (REPOSITORY / "src", REPOSITORY)))
+    own = {"PYTHONPATH": path, "QUERIST_ALLOWED_PACKAGES": "examples"}
+    both = [cli.start("retrain", file, "--window", "monday", "--json", **own) for _ in range(2)]
+    said = []
+    for process in both:
+        out, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+        said.append(json.loads(out))
+    said.sort(key=lambda summary: summary["version"] or 0)
+    assert said[1]["outcome"] == "promoted"
+    assert (said[1]["version"], said[0]["version"]) == (1, None)
+    assert any(late in said[0]["reason"] for late in LEARNED) or said[0]["outcome"] == "skipped"
+    assert busy == "skip" or said[0]["outcome"] == "nothing new"
+    assert retrained_in(shelf) == {"monday": 1}
+    survived(24)

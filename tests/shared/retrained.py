@@ -23,8 +23,9 @@ from querist.config.load import merge
 from querist.config.retraining import Retraining
 from querist.errors import RunError, RunLockedError
 from querist.faults import crash_at
-from querist.lineage import LineageReference
+from querist.lineage import LineageReference, open_lineage
 from querist.randomness import seeded_globally
+from querist.retraining.compare import show
 from querist.retraining.pull import Pulled, pull
 from querist.retraining.steps import STEPS, carry_out, compare_versions, go_back, let_go
 from querist.runs.open import LEDGER_VARIABLE
@@ -189,3 +190,16 @@ def put_to_the_gate(folder: str, version: int, url: str, meet: Any, told: Any) -
         told.send({"refused": str(refused)})
     finally:
         let_go(reference, to_retrain=False)
+
+
+def show_again(folder: str, version: int, times: int, meet: Any) -> None:
+    """Write a version's verdict so many times, at the same time as another process."""
+    torch.set_num_threads(1)
+    reference = LineageReference(model=MODEL, root=Path(folder) / "models")
+    lineage = open_lineage(reference, to_retrain=False)
+    done = lineage.ledger.step(version, "compare")
+    assert done is not None
+    meet.wait(60)
+    for _ in range(times):
+        show(lineage, version, done)
+    let_go(reference, to_retrain=False)
