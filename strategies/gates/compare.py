@@ -17,7 +17,7 @@ from querist.registry import register
 from querist.strategies.gates.judging import NO_CHAMPION, Part, judge, shown_only
 from querist.strategies.gates.per_sample import NAME, compare_samples
 from querist.strategies.gates.scores import can_be_scored, samples
-from querist.values import Check, Evaluation, Outcomes, Verdict
+from querist.values import Check, Evaluation, Verdict
 
 
 @register("gate", "compare")
@@ -131,6 +131,17 @@ def _beyond_runs(check: CheckConfig) -> str:
     return f"slices by {check.slice_by}" if check.slice_by is not None else ""
 
 
+def _not_finite(one: Evaluation) -> int:
+    """Samples of which a model says NaN or infinity: its likeliest class would still be one."""
+    if one.outcomes is None:
+        return 0
+    said = one.outcomes.probabilities
+    said = one.outcomes.predictions if said is None else said
+    if not said.is_floating_point() or not len(said):
+        return 0
+    return int((~torch.isfinite(said)).reshape(len(said), -1).any(1).sum())
+
+
 def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     """Why nothing can be compared at all; empty when it can."""
     sides = [one for one in (champion, challenger) if one is not None]
@@ -138,10 +149,10 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     if any(not samples(one) for one in outcomes):
         return "the test set is empty: nothing is compared"
     for side in sides:
-        says_nothing = 0 if side.outcomes is None else _not_finite(side.outcomes)
-        if says_nothing:
+        count = _not_finite(side)
+        if count:
             who = "challenger" if side is challenger else "champion"
-            return f"what the {who} says of {says_nothing} samples is not finite"
+            return f"what the {who} says of {count} samples is not finite: nothing is compared"
     if champion is None:
         return ""
     digests = champion.test_digest, challenger.test_digest
@@ -150,14 +161,6 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     if len(outcomes) == 2 and not torch.equal(outcomes[0].targets, outcomes[1].targets):
         return "the truth of the test sets differs: nothing is compared"
     return ""
-
-
-def _not_finite(outcomes: Outcomes) -> int:
-    """Samples of which a model says NaN or infinity: its likeliest class would still be one."""
-    said = outcomes.predictions if outcomes.probabilities is None else outcomes.probabilities
-    if not said.is_floating_point() or not len(said):
-        return 0
-    return int((~torch.isfinite(said)).reshape(len(said), -1).any(1).sum())
 
 
 def _with_more(reasons: Sequence[str]) -> str:
