@@ -65,6 +65,8 @@ class Compare:
     def compare(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         """Each sub-comparison, and what they add up to."""
         obstacle = _obstacle(champion, challenger)
+        if self.config.checks:  # without them, each sample's score is looked at
+            obstacle = obstacle or _nothing_said(champion, challenger)
         if obstacle and self.config.checks:
             checks = self.config.checks
             parts = [shown_only(check, champion, challenger, obstacle) for check in checks]
@@ -131,15 +133,16 @@ def _beyond_runs(check: CheckConfig) -> str:
     return f"slices by {check.slice_by}" if check.slice_by is not None else ""
 
 
-def _not_finite(one: Evaluation) -> int:
-    """Samples of which a model says NaN or infinity: its likeliest class would still be one."""
-    if one.outcomes is None:
-        return 0
-    said = one.outcomes.probabilities
-    said = one.outcomes.predictions if said is None else said
-    if not said.is_floating_point() or not len(said):
-        return 0
-    return int((~torch.isfinite(said)).reshape(len(said), -1).any(1).sum())
+def _nothing_said(champion: Evaluation | None, challenger: Evaluation) -> str:
+    """Whose predictions are NaN or infinite, in words: their likeliest class would still be one."""
+    for who, side in (("challenger", challenger), ("champion", champion)):
+        if side is None or side.outcomes is None:
+            continue
+        said = side.outcomes.probabilities
+        said = side.outcomes.predictions if said is None else said
+        if not bool(torch.isfinite(said).all()):
+            return f"what the {who} says of samples is not finite: nothing is compared"
+    return ""
 
 
 def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
@@ -148,11 +151,6 @@ def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:
     outcomes = [one.outcomes for one in sides if one.outcomes is not None]
     if any(not samples(one) for one in outcomes):
         return "the test set is empty: nothing is compared"
-    for side in sides:
-        count = _not_finite(side)
-        if count:
-            who = "challenger" if side is challenger else "champion"
-            return f"what the {who} says of {count} samples is not finite: nothing is compared"
     if champion is None:
         return ""
     digests = champion.test_digest, challenger.test_digest
