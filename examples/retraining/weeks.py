@@ -193,7 +193,7 @@ def registry(mlflow: httpx.Client, model: str) -> tuple[list[Any], list[Any]]:
         return [], []
     aliases = found.raise_for_status().json()["registered_model"].get("aliases", [])
     search = mlflow.get("/model-versions/search", params={"filter": f"name = '{model}'"})
-    return aliases, search.raise_for_status().json()["model_versions"]
+    return aliases, search.raise_for_status().json().get("model_versions", [])
 
 
 def settled(version: Mapping[str, Any]) -> bool:

@@ -71,6 +71,8 @@ class Compare:
 
     def _compared(self, champion: Evaluation | None, challenger: Evaluation) -> Verdict:
         obstacle = _obstacle(champion, challenger)
+        if self.config.checks:  # without them, each sample's score is looked at
+            obstacle = obstacle or _nothing_said(champion, challenger)
         if obstacle and self.config.checks:
             checks = self.config.checks
             parts = [shown_only(check, champion, challenger, obstacle) for check in checks]
@@ -135,6 +137,18 @@ def _beyond_runs(check: CheckConfig) -> str:
     if check.metric == LATENCY:
         return LATENCY
     return f"slices by {check.slice_by}" if check.slice_by is not None else ""
+
+
+def _nothing_said(champion: Evaluation | None, challenger: Evaluation) -> str:
+    """Whose predictions are NaN or infinite, in words: their likeliest class would still be one."""
+    for who, side in (("challenger", challenger), ("champion", champion)):
+        if side is None or side.outcomes is None:
+            continue
+        said = side.outcomes.probabilities
+        said = side.outcomes.predictions if said is None else said
+        if not bool(torch.isfinite(said).all()):
+            return f"what the {who} says of samples is not finite: nothing is compared"
+    return ""
 
 
 def _obstacle(champion: Evaluation | None, challenger: Evaluation) -> str:

@@ -36,10 +36,11 @@ ROWS = {
     21: "names",
     22: "configurations",
     23: "import paths, pickles, YAML tags",
+    24: "a schedule that fires twice, or during a run",
     25: "two gates at once, a NaN metric, no baseline",
     26: "a run folder of an older version",
 }
-"""Row 14 comes with DDP, 24 with retraining."""
+"""Row 14 comes with DDP."""
 
 
 @dataclass

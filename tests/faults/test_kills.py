@@ -30,7 +30,15 @@ PASSES = {
 }
 """At which passes of a point to die; by default in the first and in the last iteration."""
 
-KILLS = [f"{point}:{count}" for point in POINTS for count in PASSES.get(point, (1, 3))]
+OF_MODELS = ("lineage", "pull", "split", "version", "compare", "promote")
+"""What a registered model passes, and no run: see test_retraining.py."""
+
+KILLS = [
+    f"{point}:{count}"
+    for point in POINTS
+    if point.partition(".")[0] not in OF_MODELS
+    for count in PASSES.get(point, (1, 3))
+]
 
 
 def never_billed_twice(lab: Lab) -> bool:
@@ -50,7 +58,8 @@ def test_a_kill_at_a_named_point(
 
 
 def test_every_point_is_on_the_list() -> None:
-    assert {kill.partition(":")[0] for kill in KILLS} == set(POINTS)
+    killed = {kill.partition(":")[0] for kill in KILLS}
+    assert killed == {point for point in POINTS if point.partition(".")[0] not in OF_MODELS}
 
 
 @pytest.fixture(scope="module")

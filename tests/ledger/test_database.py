@@ -21,6 +21,7 @@ from querist.ledger import Ledger, RequestState
 from querist.ledger import tables as t
 from querist.ledger.database import connect, storable
 from querist.ledger.labels import Revision
+from querist.ledger.models import PROMOTED, Answer, KnownItem, ModelLedger, Version
 from querist.storage.store import Store, stored_by
 from querist.values import Label, Phase, Verdict
 
@@ -30,7 +31,7 @@ REFUSED = "rows of the ledger are only ever added"
 
 
 def fill(ledger: Ledger) -> None:
-    """At least one row in every table of a run."""
+    """At least one row in every table."""
     start(ledger, [1, 2], test=[3])
     select(ledger, 0, [5, 6, 9], made={9: b"made"})
     ledger.record_asked(keys([5, 6], ledger.db.run_id), by_key=False)
@@ -41,6 +42,21 @@ def fill(ledger: Ledger) -> None:
     ledger.record_metrology(0, {"f1": 0.5}, 2, 1.0)
     ledger.record_verdict(0, Verdict(True, "first"))
     ledger.commit_iteration(0, 2, {}, "digest")
+    fill_model(ledger)
+
+
+def fill_model(ledger: Ledger) -> None:
+    """At least one row in every table of a registered model, which the run now is as well."""
+    model = object.__new__(ModelLedger)
+    model.db = ledger.db
+    number = model.begin_retraining(
+        key="k", window="w", fingerprint="f", settings={}, answers={"i": Answer(1, {})}
+    )
+    model.record_split(number, [KnownItem("i", "d", "train")], {}, 1.0)
+    model.record_version(Version(number, None, "f", {}, "digest"), {}, 1.0)
+    verdict = Verdict(True, "first")
+    model.record_comparison(challenger=number, champion=None, verdict=verdict, about={})
+    model.record_promotion(PROMOTED, version=1, expected=None, champion=1, reason="first")
 
 
 def rows(place: Place) -> dict[str, list[tuple[Any, ...]]]:

@@ -48,6 +48,7 @@ ONE_BY_ONE = {"name": "callable", "options": {"function": "interrupted:label"}}
 
 PRELOADED = [
     "interrupted",
+    "retrained",
     "querist.phases.begin",
     "querist.strategies",
     "querist.figures.canvas",
@@ -142,7 +143,7 @@ def own_process() -> Iterator[ForkServerContext]:
         # Python 3.11's fork server does not take over the import path for what it preloads.
         path = (HERE, REPOSITORY, REPOSITORY / "src")
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, path)))
-        patch.setenv("QUERIST_ALLOWED_PACKAGES", "interrupted,examples")
+        patch.setenv("QUERIST_ALLOWED_PACKAGES", "interrupted,retrained,examples")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         yield context

@@ -178,6 +178,8 @@ def _create(reference: LineageReference, settings: Retraining) -> None:
     folder = reference.folder
     if folder.exists():
         foreign = sorted({path.name for path in folder.iterdir()} - _LEFT_BY_A_KILL)
+        if is_lineage(folder):  # another process was faster, and what it has made is not foreign
+            return
         if foreign:
             raise RunExistsError(
                 f"{folder} is there and is no registered model (it holds {foreign[0]!r}): choose "

@@ -17,7 +17,7 @@ from querist.protocols import Gate
 from querist.registry import build
 from querist.retraining.evaluate import evaluation_of
 from querist.retraining.track import track_verdict
-from querist.storage.atomic import create_folder, write_file
+from querist.storage.atomic import create_folder, taking_turns, write_file
 from querist.values import Check, Verdict
 from querist.verdicts import verdict_markdown
 
@@ -103,8 +103,11 @@ def show(lineage: Lineage, version: int, outcome: dict[str, Any]) -> None:
     verdict = stored_verdict(lineage, outcome["comparison"])
     folder = lineage.version_folder(version)
     content = {**outcome, **asdict(verdict)}
-    write_file(folder / VERDICT_FILE, json.dumps(content, indent=1).encode(), durable=False)
-    write_file(folder / VERDICT_TEXT, verdict_markdown(verdict).encode(), durable=False)
-    create_folder((folder / VERDICT_FIGURE).parent)
-    draw_verdict(verdict, folder / VERDICT_FIGURE, title=f"{lineage.reference.model} {version}")
-    track_verdict(lineage, version, (VERDICT_FILE, VERDICT_TEXT, VERDICT_FIGURE))
+    with taking_turns(folder):  # whoever compares the same version at the same time
+        write_file(folder / VERDICT_FILE, json.dumps(content, indent=1).encode(), durable=False)
+        write_file(folder / VERDICT_TEXT, verdict_markdown(verdict).encode(), durable=False)
+        create_folder((folder / VERDICT_FIGURE).parent)
+        draw_verdict(
+            verdict, folder / VERDICT_FIGURE, title=f"{lineage.reference.model} {version}"
+        )
+        track_verdict(lineage, version, (VERDICT_FILE, VERDICT_TEXT, VERDICT_FIGURE))

@@ -48,8 +48,19 @@ def _event_of(lineage: Lineage, version: int) -> Promotion | None:
     return own[-1] if own else None
 
 
+def _made_champion(lineage: Lineage, version: int) -> Promotion | None:
+    """What made a version champion, a promotion or a rollback; None unless it is champion now."""
+    events = lineage.ledger.promotions()
+    if not events or events[-1].champion != version:
+        return None
+    return next(e for e in reversed(events) if e.champion_before != version)
+
+
 def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promotion:
-    """Promote or discard, by compare-and-set on the champion that the verdict was against."""
+    """Promote or discard, by compare-and-set on the champion that the verdict was against.
+
+    Returns the event; that of somebody else where the challenger has become champion meanwhile.
+    """
     while True:
         promoted = verdict["action"] == "update_model"
         try:
@@ -63,6 +74,9 @@ def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promot
             )
         except ChampionChangedError as changed:
             _log.warning("%s", changed)
+            meanwhile = _made_champion(lineage, challenger)
+            if meanwhile is not None:
+                return meanwhile
             config = lineage.ledger.comparison(verdict["comparison"])["config"]
             verdict = judge_again(lineage, challenger, config)
             show(lineage, challenger, verdict)

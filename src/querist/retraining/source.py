@@ -80,12 +80,29 @@ def open_source(lineage: Lineage, settings: Retraining) -> Source:
     """The source of a retraining with all its items; read once as long as nothing is pulled anew.
 
     Raises:
-        DataError: two items have one id, or an id or label that cannot be.
+        DataError: two items have one id, an id or label that cannot be, or content that was changed
+            after it was split.
     """
     if "source" not in lineage.kept:
-        lineage.kept["source"] = _read(settings, lineage.reference.root)
+        source = _read(settings, lineage.reference.root)
+        _check_contents(lineage, source)
+        lineage.kept["source"] = source
     found: Source = lineage.kept["source"]
     return found
+
+
+def _check_contents(lineage: Lineage, source: Source) -> None:
+    """Refuse items that are not what they were: what is said of a test set by its digest is true.
+
+    They may change while a retraining is interrupted, and before a version is compared anew.
+    """
+    for known in lineage.ledger.items():
+        item = source.items.get(known.id)
+        if item is not None and item.digest != known.digest:
+            raise DataError(
+                f"the content of item {known.id!r} is not what it was when it was split: give what "
+                "is new an id of its own"
+            )
 
 
 def _read(settings: Retraining, root: Path) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from querist.errors import DataError
@@ -21,8 +22,7 @@ def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
     """Give a subset to every labeled item that has none; returns how many each subset has.
 
     Raises:
-        DataError: tags that contradict each other, a subset that stays empty, or content that
-            was changed after it was split.
+        DataError: tags that contradict each other, or a subset that stays empty.
     """
     done = lineage.ledger.step(retraining, "split")
     if done is not None:
@@ -32,7 +32,7 @@ def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
     answers = lineage.ledger.answers(through=retraining)
     source = open_source(lineage, settings)
     known = {item.id: item for item in lineage.ledger.items()}
-    items = [_item(source.items, known, i) for i in answers]
+    items = [_item(source.items, i) for i in answers]
     assigned = assign_subsets(
         items,
         settings.data.split,
@@ -50,15 +50,10 @@ def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
     return outcome
 
 
-def _item(items: Any, known: dict[str, KnownItem], name: str) -> Item:
-    item: Item | None = items.get(name)
+def _item(items: Mapping[str, Item], name: str) -> Item:
+    item = items.get(name)
     if item is None:
         raise DataError(
             f"item {name!r} is gone from data.source: bring it back; items may only be added"
-        )
-    if name in known and known[name].digest != item.digest:
-        raise DataError(
-            f"the content of item {name!r} is not what it was when it was split: give what is new "
-            "an id of its own"
         )
     return item

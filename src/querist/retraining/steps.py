@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from querist.config.compare import CompareConfig
+from querist.errors import RunError
 from querist.lineage import Lineage, LineageReference, close_lineage, open_lineage
-from querist.retraining.compare import compare, judge, show, stored_verdict
+from querist.retraining.compare import compare, judge, outcome_of, show, stored_verdict
 from querist.retraining.evaluate import evaluate
 from querist.retraining.new_version import new_version
 from querist.retraining.promote import promote, roll_back, settle
@@ -49,15 +50,26 @@ def compare_versions(
         challenger: the version.
         config: what is compared; None = as the version's retraining says.
         act: whether the verdict is made true: the version is promoted or discarded.
+
+    Raises:
+        RunError: it shall be promoted or discarded, and is champion.
     """
     lineage = open_lineage(reference, to_retrain=False)
     lineage.kept.clear()
     settings = lineage.settings(challenger)
+    if act and lineage.ledger.champion() == challenger:
+        raise RunError(
+            f"version {challenger} of {reference.model} is champion already: there is nothing to "
+            "promote it over, roll back to replace it"
+        )
     outcome = judge(lineage, challenger, settings, config or settings.compare)
     show(lineage, challenger, outcome)
     if act:
         event = settle(lineage, challenger, outcome)
         track_registry(lineage, challenger)
+        if event.comparison not in (None, outcome["comparison"]):  # it was judged again
+            verdict = stored_verdict(lineage, event.comparison)
+            outcome = outcome_of(event.comparison, challenger, event.champion_before, verdict)
         outcome |= asdict(event)
     return outcome
 

@@ -17,6 +17,7 @@ from querist.lineage import Lineage
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
 from querist.retraining.chosen import Answers, chosen, data_digest, train_items
+from querist.retraining.curve import PartialWithCurve
 from querist.retraining.model import Base, find_base, new_learner
 from querist.retraining.source import Source, open_source
 from querist.retraining.track import track_version
@@ -37,6 +38,7 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
     """
     done = lineage.ledger.step(retraining, "train")
     if done is not None:
+        _partial(lineage, retraining).remove()
         track_version(lineage, retraining)
         return done
     started = time.time()
@@ -75,6 +77,7 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
     )
     lineage.ledger.record_version(version, outcome, started)
     crash_point("version.recorded")
+    _partial(lineage, retraining).remove()
     lineage.kept[f"learner {retraining}"] = learner
     track_version(lineage, retraining)
     return outcome
@@ -116,10 +119,9 @@ def _fit(
 ) -> dict[str, Any]:
     """Train; returns what it did, with the losses epoch by epoch."""
     reports: list[EpochReport] = []
-    folder = lineage.version_folder(retraining)
     partial = None
     if settings.training.checkpoint_epochs:
-        partial = PartialCheckpoint(folder, retraining)
+        partial = PartialWithCurve(_partial(lineage, retraining), reports)
     job = TrainingJob(
         # The first iteration is the one that trains from first weights.
         iteration=1 if base.has_weights else 0,
@@ -142,6 +144,11 @@ def _fit(
         "stopped_early": report.stopped_early,
         "curve": [[r.epoch, r.train_loss, r.validation_loss] for r in _thinned(reports)],
     }
+
+
+def _partial(lineage: Lineage, retraining: int) -> PartialCheckpoint:
+    """The state of a training in the middle; nobody needs it once the version is recorded."""
+    return PartialCheckpoint(lineage.version_folder(retraining), retraining)
 
 
 def _thinned(reports: list[EpochReport]) -> list[EpochReport]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -87,6 +89,22 @@ def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             store().sync_folder(path.parent)
+
+
+@contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """Inside, no other process is inside for the same folder: what is beside has one name.
+
+    Raises:
+        StorageError: the folder cannot be opened.
+    """
+    with storage_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
