@@ -235,7 +235,7 @@ def test_what_cannot_be_delivered_is_named_and_the_rest_goes_on(
         "event 9 (model): it has no experiment_file",
         "event 10 (party): nobody knows this kind of event",
         "event 11 (tags): tags are a mapping, not 'no'",
-        "event 12 (end): a run ends FINISHED, FAILED, KILLED, not 'TIRED'",
+        "event 12 (end): a run ends FINISHED, FAILED, KILLED, SCHEDULED, not 'TIRED'",
     ]
     assert len(report.problems) == len(expected)
     for said, wanted in zip(report.problems, expected, strict=True):
