@@ -34,7 +34,9 @@ PASSES = {
 """At which passes of a point to die: the first version is the first champion, the second takes its
 place, the third is discarded."""
 KILLS = [f"{point}:{count}" for point, counts in PASSES.items() for count in counts]
-ON_POSTGRES = ("lineage.ledger:1", "split.transaction:2", "promote.transaction:2", "compare.recorded:3")
+ON_POSTGRES = (
+    "lineage.ledger:1", "split.transaction:2", "promote.transaction:2", "compare.recorded:3",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Registered models that are retrained by processes that may die, and what must not depend on it."""
+"""Registered models, retrained by processes that may die: what must not depend on that."""
 
 from __future__ import annotations
 
