@@ -34,6 +34,7 @@ MODULES = {
     "querist.queues": "The hand-over between query and label.",
     "querist.pools": "Samples, addressed by index.",
     "querist.items": "Items that registered models learn from.",
+    "querist.items.digests": "The SHA-256 of items' contents.",
     "querist.items.filters": "Filters over the metadata of items.",
     "querist.items.split": "Subsets of items that stay.",
     "querist.items.drift": "New items against those that were learned from.",
