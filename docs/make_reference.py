@@ -23,12 +23,21 @@ MODULES = {
     "querist.config.load": "Experiments from files and overrides.",
     "querist.config.comparison": "The configuration of a comparison.",
     "querist.config.parallel": "The configuration of parallel learners.",
+    "querist.config.retraining": "The configuration of a registered model.",
+    "querist.config.compare": "The configuration of a comparison of champion and challenger.",
+    "querist.config.subsets": "The configuration of subsets of items.",
+    "querist.config.learner": "What a version of a registered model is.",
     "querist.protocols": "What you implement.",
     "querist.values": "What strategies and gates take and return.",
     "querist.context": "What query and metrology strategies are given.",
     "querist.requests": "What label strategies are given.",
     "querist.queues": "The hand-over between query and label.",
     "querist.pools": "Samples, addressed by index.",
+    "querist.items": "Items that registered models learn from.",
+    "querist.items.digests": "The SHA-256 of items' contents.",
+    "querist.items.filters": "Filters over the metadata of items.",
+    "querist.items.split": "Subsets of items that stay.",
+    "querist.items.drift": "New items against those that were learned from.",
     "querist.learners": "A model plus how it is fitted and how it predicts.",
     "querist.learners.restore": "A trained learner without its run.",
     "querist.training.job": "What a training loop is given, and what it returns.",
@@ -47,6 +56,10 @@ MODULES = {
     "querist.phases.begin": "The beginning of a run, as the flow does it.",
     "querist.phases.conclude": "The end of a run.",
     "querist.phases.settle": "What a person says of labels in doubt.",
+    "querist.lineage": "Registered models on disk.",
+    "querist.retraining.pull": "The first step of a retraining: what is there to learn.",
+    "querist.retraining.steps": "The steps of a retraining, without Prefect.",
+    "querist.verdicts": "Verdicts as rows and as text.",
     "querist.ledger": "The durable record of a run.",
     "querist.storage.store": "The way to the disk, for tests that make it fail.",
     "querist.faults": "Points at which a process can be made to die.",
@@ -57,7 +70,9 @@ MODULES = {
     "querist.testing": "Contract suites for your own plug-ins.",
     "querist.flows": "The Prefect flows, and parallel learners from Python.",
     "querist.flows.parallel_learners": "The flow of parallel learners.",
+    "querist.flows.retraining": "The flow of retraining.",
     "querist.tasks": "The Prefect tasks.",
+    "querist.tasks.events": "Events in Prefect's feed.",
     "querist.errors": "What is raised on purpose.",
 }
 """The modules that users import from, in the order of the page."""
@@ -68,6 +83,17 @@ ONLY = {
     "querist.config.comparison": ("Comparison", "build_comparison"),
     "querist.config.parallel": ("ParallelExperiment", "LearnerConfig", "ParallelConfig", "Quorum",
                                 "Resources", "Selector", "build_parallel", "is_parallel"),
+    "querist.config.retraining": ("Retraining", "ItemsConfig", "BaseConfig", "WhenConfig",
+                                  "DriftConfig", "CollectionConfig", "build_retraining",
+                                  "is_retraining"),
+    "querist.config.compare": ("CompareConfig", "CheckConfig", "as_checks"),
+    "querist.config.subsets": ("SubsetsConfig", "SubsetShare"),
+    "querist.items.filters": ("compile_filter",),
+    "querist.items.split": ("assign_subsets", "tag_of", "tagged"),
+    "querist.items.drift": ("DriftReport", "check_drift"),
+    "querist.retraining.pull": ("Pulled", "check_retraining", "pull"),
+    "querist.flows.retraining": ("RetrainingSummary",),
+    "querist.tasks.events": ("LABELS_COLLECTED", "emit", "drained"),
     "querist.training.loop": ("DefaultLoop",),
     "querist.registry": ("KINDS", "ALLOWED_BY_DEFAULT", "Registered", "register", "components",
                          "find", "build", "check_options", "allowed_packages", "import_object"),
@@ -94,6 +120,14 @@ NOT_IN_THE_SCHEMA = {
     "variants": "at most 100; a name has up to 41 letters, digits, blanks, `_` and `-`",
 }
 """Ranges that validators check and the JSON schema does not show."""
+
+OF_RETRAINING = {
+    "model": NOT_IN_THE_SCHEMA["driver.run_id"],
+    "training.threads": NOT_IN_THE_SCHEMA["training.threads"],
+    "data.split.subsets": "2 to 20; the shares sum to 1",
+    "data.split.subsets[].name": "`[A-Za-z0-9][A-Za-z0-9_-]{0,19}`",
+}
+"""The same for the keys of a retraining, some of which have the names of an experiment's."""
 
 
 def in_one_line(text: str | None) -> str:
@@ -134,10 +168,11 @@ def _leaves(commands: Mapping[str, Any], group: str = "") -> Iterator[tuple[str,
 
 
 def _command(name: str, command: Any) -> str:
-    usage = [_usage(p) for p in command.params]
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    usage = [_usage(p) for p in shown]
     rows = [
         (f"`{_usage(p).strip('[]')}`", _default(p), in_one_line(getattr(p, "help", "")) or "")
-        for p in command.params
+        for p in shown
     ]
     parts = [f"### `querist {' '.join([name, *usage])}`", in_one_line(command.help)]
     if rows:
@@ -152,7 +187,7 @@ def _usage(parameter: Any) -> str:
         text = parameter.opts[0]
     else:
         text = f"{parameter.opts[0]} {parameter.metavar or parameter.name.upper()}"
-    return text if parameter.required else f"[{text}]"
+    return text if parameter.required or text.startswith("[") else f"[{text}]"
 
 
 def _default(parameter: Any) -> str:
@@ -193,6 +228,14 @@ def parallel_keys() -> str:
     return _keys_table([row for row in rows if row[0] != "`base`"])
 
 
+def retraining_keys() -> str:
+    """Every setting of a retraining, but those of the experiment that collects its labels."""
+    from querist.config.retraining import Retraining
+
+    schema = Retraining.model_json_schema()
+    return _keys_table(list(keys(schema, leave_out=("experiment",), ranges=OF_RETRAINING)))
+
+
 def component_keys() -> str:
     """Every setting of a component."""
     from querist.config import Component
@@ -204,9 +247,13 @@ def _keys_table(rows: list[tuple[str, ...]]) -> str:
     return table(("key", "type", "default", "range", "what"), rows)
 
 
-def keys(schema: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def keys(
+    schema: Mapping[str, Any],
+    leave_out: tuple[str, ...] = (),
+    ranges: Mapping[str, str] = NOT_IN_THE_SCHEMA,
+) -> Iterator[tuple[str, ...]]:
     """Key, type, default, range and description of every setting, groups before their keys."""
-    yield from _keys_below(schema, schema.get("$defs", {}), "", leave_out)
+    yield from _keys_below(schema, schema.get("$defs", {}), "", leave_out, ranges)
 
 
 def _keys_below(
@@ -214,6 +261,7 @@ def _keys_below(
     definitions: Mapping[str, Any],
     prefix: str,
     leave_out: tuple[str, ...],
+    ranges: Mapping[str, str],
 ) -> Iterator[tuple[str, ...]]:
     for name, node in group["properties"].items():
         key = f"{prefix}{name}"
@@ -222,7 +270,7 @@ def _keys_below(
             f"`{key}`",
             " or ".join(dict.fromkeys(_type(b, definitions) for b in branches)),
             _default_of(node, name in group.get("required", ())),
-            NOT_IN_THE_SCHEMA.get(key) or ", ".join(filter(None, map(_range, branches))),
+            ranges.get(key) or ", ".join(filter(None, map(_range, branches))),
             in_one_line(node.get("description") or _of_group(node, definitions)),
         )
         for branch in branches:
@@ -235,8 +283,9 @@ def _keys_below(
             skipped = ("name", "options") if "options" in definition["properties"] else ()
             properties = {k: v for k, v in definition["properties"].items() if k not in skipped}
             yield from _keys_below(
-                {**definition, "properties": properties}, definitions, f"{key}{several}.", leave_out
-            )
+                {**definition, "properties": properties}, definitions, f"{key}{several}.",
+                leave_out, ranges,
+            )  # fmt: skip
 
 
 def _of_group(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -279,11 +328,13 @@ def _default_of(node: Mapping[str, Any], required: bool) -> str:
         name_and_options = "name" in given
         return f"`{_flow(given)}`" if name_and_options else ""
     if isinstance(default, list):
-        return "none" if not default else f"`{default}`"
+        return "none" if not default else f"`{_flow(default)}`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 def _flow(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {_flow(v)}" for k, v in value.items()) + "}"
     return str(value)
@@ -497,6 +548,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "component keys": component_keys,
     "parallel keys": parallel_keys,
     "comparison keys": comparison_keys,
+    "retraining keys": retraining_keys,
     "crash points": crash_points,
     "components": components,
     "python": python,

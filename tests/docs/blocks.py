@@ -5,6 +5,7 @@
 <!-- fails: 2 -->           commands that end with this exit code
 <!-- same as: PATH -->     the block is this file of the repository
 <!-- part of: PATH -->     the block's lines are in this file
+<!-- of a retraining -->    a YAML block is part of a retraining, not of an experiment
 """
 
 from __future__ import annotations

@@ -24,13 +24,17 @@ from typer.testing import CliRunner
 from querist.config.comparison import build_comparison
 from querist.config.load import build_experiment, merge, read_yaml
 from querist.config.parallel import build_parallel, is_parallel
+from querist.config.retraining import build_retraining, is_retraining
 from querist.deployments.cli import app
+from querist.retraining.pull import check_retraining
 from querist.runs.open import check_components, close_run, create_run
 
 from ..conftest import MOONS, REPOSITORY, environment
 from .blocks import PAGES, Block, all_blocks, blocks_of
 
 SHELL = ("bash", "console")
+RETRAINING = REPOSITORY / "tests" / "docs" / "retraining.yaml"
+"""What a page's parts of retrainings are merged over."""
 SKIPPED = {
     "make moons": "the whole main job; `querist run` of it is run, smaller",
     "make test": "these are the tests",
@@ -58,6 +62,8 @@ SKIPPED = {
     "pip install 'querist?dask?'": "the tests have it already",
     "querist set *": "needs a run that goes on; tests/runs has it",
     "querist stop *": "needs a run that goes on; tests/runs has it",
+    "querist rollback *": "needs two champions; tests/retraining has it",
+    "make retrain": "starts servers; tests/examples and tests/browser have what it does",
 }
 """Commands that are not run here, and why."""
 
@@ -65,7 +71,7 @@ TRACKED = ("querist run digits.yaml --run-id first",)
 """Runs whose tracking a page looks at later; the others go without, it takes seconds each."""
 
 
-READING = ("runs", "status", "components", "schema")
+READING = ("runs", "status", "models", "components", "schema")
 """Commands that only read; they are run in this process, which has torch already."""
 
 
@@ -76,6 +82,8 @@ def why_skipped(command: str) -> str | None:
 def smaller(command: str, cwd: Path) -> str:
     """The command, with what makes its run take seconds."""
     parts = shlex.split(command)
+    if parts[:2] in (["querist", "retrain"], ["querist", "collect"]):
+        return shlex.join([*parts, "--set", "tracking.enabled=false"])
     if parts[:2] != ["querist", "run"]:
         return command
     content = yaml.safe_load((cwd / parts[2]).read_text())
@@ -224,6 +232,11 @@ def test_yaml_is_an_experiment(
     path = files_of_page / "block.yaml"
     path.write_text(block.text)
     content = read_yaml(path)
+    if "of a retraining" in block.marks:
+        content = merge(read_yaml(RETRAINING), content)
+    if is_retraining(content):
+        check_retraining(build_retraining(content, files_of_page / "file.yaml"))
+        return
     if "comparison" in content:
         comparison = build_comparison(content, path)
         for variant in comparison.variants:

@@ -54,6 +54,8 @@ def test_every_command_and_option_is_there(page: str) -> None:
         heading = re.search(rf"^### `querist {name}\b.*", page, re.MULTILINE)
         assert heading, f"{name} has no heading"
         for parameter in command.params:
+            if getattr(parameter, "hidden", False):
+                continue
             shown = parameter.opts[0] if parameter.opts[0].startswith("-") else "`"
             assert shown in heading[0], f"{name}: {parameter.name} is not shown"
 
@@ -62,8 +64,14 @@ def test_every_key_is_there(page: str) -> None:
     from querist.config import Experiment
     from querist.config.comparison import Comparison
     from querist.config.parallel import ParallelExperiment
+    from querist.config.retraining import Retraining
 
-    models = ((Experiment, ()), (Comparison, ("base",)), (ParallelExperiment, ("base",)))
+    models = (
+        (Experiment, ()),
+        (Comparison, ("base",)),
+        (ParallelExperiment, ("base",)),
+        (Retraining, ("experiment",)),
+    )
     for model, leave_out in models:
         for key in dotted(model, leave_out):
             if (model, key) == (ParallelExperiment, "base"):
