@@ -45,7 +45,7 @@ def moons(new_run: Callable[..., Run]) -> Run:
 
 def add(place: Place, features: torch.Tensor, first: int = 0, **tagged: str) -> None:
     """Items with these features, with a subset where one is named."""
-    metadata = {"system": {"tags": {tag: True for tag in tagged.values()}}} if tagged else {}
+    metadata = {"system": {"tags": dict.fromkeys(tagged.values(), True)}} if tagged else {}
     place.add(
         {"id": f"i{number}", "label": number % 2, "features": row, "metadata": metadata}
         for number, row in enumerate(features.tolist(), first)

@@ -42,7 +42,7 @@ def refuse_leaks(root: Path, run_id: str, test: torch.Tensor) -> None:
 
 
 def _labeled(folder: Path) -> torch.Tensor:
-    """The features of everything that a run has labeled `(k, ...)`; takes neither lock nor lease."""
+    """The features of what a run has labeled `(k, ...)`; takes neither lock nor lease."""
     ledger = ledger_of(folder)
     try:
         ledger.check_schema()
