@@ -36,7 +36,9 @@ def test_what_is_left_out() -> None:
     settings = built()
     assert (settings.base.start, settings.busy, settings.when.new_labels) == ("champion", "wait", 1)
     assert (settings.data.train_subset, settings.data.test_subset) == ("train", "test")
-    assert settings.learner is settings.collect is settings.when.drift is None
+    assert settings.learner is None
+    assert settings.collect is None
+    assert settings.when.drift is None
     assert settings.metrology == ()
 
 

@@ -96,6 +96,16 @@ def test_what_the_run_has_learned_is_not_tested_on(place: Place, moons: Run) -> 
     assert place.retrain(**{**scratch, **learner})["event"] == "promoted"
 
 
+def test_a_run_that_is_the_source_too_must_not_lend_labels_to_the_test_subset(
+    place: Place, moons: Run
+) -> None:
+    source = {"name": "labeled_run", "options": {"run_id": "moons"}}
+    shares = [{"name": "train", "share": 0.5}, {"name": "test", "share": 0.5}]
+    split = {"subsets": shares, "by": "hash"}
+    with pytest.raises(DataError, match=r"run moons has labeled \d+ of the \d+ test items"):
+        place.retrain(data={"source": source, "split": split}, **FROM_RUN)
+
+
 def test_labels_that_came_after_the_model_count_too(place: Place, new_run: Any) -> None:
     run = new_run("moons")
     Drive.iterate(run, 0)
