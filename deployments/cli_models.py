@@ -81,11 +81,10 @@ def rollback(
 ) -> None:
     """Make the champion before champion again."""
     with mistakes():
-        from querist.lineage import LineageReference
         from querist.retraining.steps import go_back, let_go, untold
         from querist.tracking.deliver import deliver
 
-        reference = LineageReference(model=model, root=root.absolute())
+        reference = _reference(model, root)
         try:
             done = go_back(reference, reason, to)
             reports = [deliver(folder) for folder in untold(reference)]
@@ -102,6 +101,14 @@ def rollback(
             f"{done['champion_before']} was it before",
             markup=False,
         )
+
+
+def _reference(model: str, root: Path) -> Any:
+    """Where the model is, if its name can be that of a folder."""
+    from querist.lineage import LineageReference
+    from querist.runs.open import checked_run_id
+
+    return LineageReference(model=checked_run_id(model), root=root.absolute())
 
 
 def _emit(reference: Any, done: dict[str, Any]) -> None:
@@ -136,9 +143,9 @@ def models(
 
 
 def _read(model: str, root: Path) -> dict[str, Any]:
-    from querist.lineage import LineageReference, close_lineage, open_lineage
+    from querist.lineage import close_lineage, open_lineage
 
-    reference = LineageReference(model=model, root=root.absolute())
+    reference = _reference(model, root)
     lineage = open_lineage(reference, to_retrain=False)
     try:
         versions = lineage.ledger.versions()

@@ -6,13 +6,13 @@ from typing import Any
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
-from querist.verdicts import verdict_markdown, verdict_rows
 
 from querist.config.compare import CompareConfig
 from querist.lineage import LineageReference
 from querist.retraining.steps import carry_out, compare_versions, read_verdict
 from querist.runs.host import current_host
 from querist.tasks.settings import TASK_SETTINGS
+from querist.verdicts import verdict_markdown, verdict_rows
 
 
 @task(

@@ -34,6 +34,9 @@ LISTED = {
         "parts of Prefect's server, named in the file"
     ),
     ("deployments/execute.py", "importlib.import_module"): "Prefect's engine, named in the file",
+    ("deployments/served_flows.py", "importlib.import_module"): (
+        "below querist.flows, a name of DESCRIPTIONS in the file"
+    ),
     ("src/querist/config/load.py", "yaml.load"): "with _Loader, a safe loader",
     ("src/querist/learners/sklearn_learner.py", "skops.io.loads"): (
         "only types that trusted_types.py names"

@@ -118,6 +118,8 @@ def _read(settings: Retraining, root: Path) -> Source:
     for item in items.values():
         if item.label is not None:
             _check_label(item, classes)
+    if classes is None:
+        _check_alike(items.values())
     return Source(source, items)
 
 
@@ -143,9 +145,37 @@ def _check_label(item: Item, classes: int | None) -> None:
                 "correct it"
             )
         return
-    numbers = torch.tensor(value, dtype=torch.float64)
-    if not bool(torch.isfinite(numbers).all()):
-        raise DataError(f"a label is finite, not {value!r:.80} of item {item.id!r}: correct it")
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(_is_finite(number) for number in numbers):
+        raise DataError(
+            f"a label is a finite number or a list of them, not {value!r:.80} of item "
+            f"{item.id!r}: correct it"
+        )
+
+
+def _is_finite(number: object) -> bool:
+    """Whether it is a number that training can hold, which is in single precision."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return abs(number) <= torch.finfo(torch.float32).max  # NaN is not
+
+
+def _check_alike(items: Iterable[Item]) -> None:
+    """Refuse labels that are vectors of several lengths, or vectors and numbers."""
+    first: Item | None = None
+    for item in items:
+        if item.label is None:
+            continue
+        first = first or item
+        if _length(item) != _length(first):
+            raise DataError(
+                f"labels are all numbers, or all lists of one length, and those of items "
+                f"{first.id!r} and {item.id!r} differ: correct one"
+            )
+
+
+def _length(item: Item) -> int | None:
+    return len(item.label) if isinstance(item.label, list) else None
 
 
 def answers_of(items: Iterable[Item]) -> dict[str, Answer]:

@@ -16,8 +16,9 @@ from querist.ledger.models import Version
 from querist.lineage import Lineage
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
-from querist.retraining.chosen import Answers, chosen, data_digest, train_items
+from querist.retraining.chosen import Answers, chosen, data_digest, test_items, train_items
 from querist.retraining.curve import PartialWithCurve
+from querist.retraining.leaks import refuse_leaks
 from querist.retraining.model import Base, find_base, new_learner
 from querist.retraining.source import Source, open_source
 from querist.retraining.track import track_version
@@ -33,7 +34,7 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
     """Fit the new version and store it; returns epochs, steps and losses.
 
     Raises:
-        DataError: an item of the test subset would be trained on.
+        DataError: the run whose model is the base has labeled items of the test subset.
         LeaseLostError: another process has taken the model over.
     """
     done = lineage.ledger.step(retraining, "train")
@@ -53,6 +54,9 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
         raise DataError(
             f"what version {retraining} shall learn is not what it was: start the retraining anew"
         )
+    if base.run_id is not None:
+        tested = source.features(test_items(lineage, settings, answers))
+        refuse_leaks(lineage.reference.root, base.run_id, tested)
     labeled = source.labeled(ids, answers)
     sample = labeled.pool.features(torch.arange(1))
     learner = new_learner(lineage, settings, base, classes=source.classes, sample=sample)
