@@ -62,7 +62,10 @@ def operator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
 
 @pytest.mark.timeout(900)
 def test_two_weeks(
-    postgres: Server, operator: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    postgres: Server,
+    operator: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("flask_wtf", reason="MLflow's basic auth needs Flask-WTF")
     root = tmp_path / "runs"

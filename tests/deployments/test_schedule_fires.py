@@ -5,19 +5,23 @@ Every 20 seconds here; tests/faults/test_schedule.py has the minutes of cron.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import yaml
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 
 from querist.ledger.models import Promotion
 
 from ..conftest import Cli
 from ..shared.models import SETTINGS, Place, blob
-from .test_serve import api, deployment, flow_runs, here, serving, wait_for
+from .test_serve import api, ask, deployment, here, serving
 
 __all__ = ["api", "here"]
 LEARNED = "Promoted"
@@ -38,14 +42,17 @@ def served_place(cli: Cli) -> tuple[Place, str]:
 
 def first_fired(api: str, made: Any, count: int, seconds: float) -> list[FlowRun]:
     """The first flow runs of a schedule, once all of them have ended."""
-
-    def ended() -> list[FlowRun]:
-        runs = [run for run in flow_runs(api, made) if run.auto_scheduled]
-        first = sorted(runs, key=scheduled_for)[:count]
-        over = all(run.state is not None and run.state.is_final() for run in first)
-        return first if len(first) == count and over else []
-
-    return wait_for(ended, seconds)
+    until = time.monotonic() + seconds
+    wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[made.id]))
+    first = FlowRunSort.EXPECTED_START_TIME_ASC
+    while True:
+        runs = ask(api, lambda client: client.read_flow_runs(
+            flow_run_filter=wanted, sort=first, limit=count
+        ))  # fmt: skip
+        if len(runs) == count and all(run.state and run.state.is_final() for run in runs):
+            return runs
+        assert time.monotonic() < until, outcomes(runs)
+        time.sleep(1)
 
 
 def scheduled_for(run: FlowRun) -> datetime:
@@ -68,9 +75,7 @@ def check_fired(
     assert found[1:] == [NOTHING, NOTHING]
     assert all(run.deployment_id == made.id and run.auto_scheduled for run in runs)
     times = [scheduled_for(run) for run in runs]
-    assert [later - before for before, later in zip(times, times[1:], strict=False)] == [
-        interval, interval,
-    ]  # fmt: skip
+    assert [later - before for before, later in pairwise(times)] == [interval, interval]
     for run in runs:
         assert run.start_time is not None
         assert run.start_time >= scheduled_for(run)
