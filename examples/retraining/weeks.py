@@ -25,6 +25,8 @@ from rich.table import Table
 
 out = Console(highlight=False)
 FILE = Path(__file__).with_name("digits.yaml")
+REGISTRY_SECONDS = 120.0
+"""How long a tracker may be behind."""
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -39,7 +41,8 @@ def main() -> int:
     with servers(options.root, options.file) as (prefect, mlflow):
         weeks = [week(prefect, number + 1) for number in range(options.weeks)]
         show_weeks(weeks)
-        show_registry(mlflow, weeks[-1]["model"])
+        judged = sum(bool(one["verdict"]) for one in weeks)
+        show_registry(mlflow, weeks[-1]["model"], judged)
         if options.keep:
             out.print("the servers stay up: Ctrl-C ends them")
             with_patience()
@@ -165,17 +168,43 @@ def show_weeks(weeks: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def show_registry(mlflow: httpx.Client, model: str) -> None:
-    """MLflow's registry: aliases, lineage and reasons."""
+def registry(
+    mlflow: httpx.Client, model: str, judged: int
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Aliases by version, and the versions with their tags.
+
+    MLflow hears of a verdict a moment after it, and later where it is busy: this waits until so
+    many versions are there, and what became of each.
+    """
+    search = {"filter": f"name = '{model}'"}
+    until = time.monotonic() + REGISTRY_SECONDS
+    while True:
+        answer = mlflow.get("/model-versions/search", params=search).raise_for_status().json()
+        versions = answer.get("model_versions", [])
+        told = [one for one in versions if "reason" in tags_of(one)]
+        if time.monotonic() > until or (len(told) == len(versions) >= judged):
+            break
+        time.sleep(1)
     found = mlflow.get("/registered-models/get", params={"name": model}).raise_for_status().json()
     aliases = found["registered_model"].get("aliases", [])
     named = {alias["version"]: alias["alias"] for alias in aliases}
-    search = mlflow.get("/model-versions/search", params={"filter": f"name = '{model}'"})
-    versions = search.raise_for_status().json()["model_versions"]
+    return named, sorted(versions, key=lambda version: int(version["version"]))
+
+
+def tags_of(version: Mapping[str, Any]) -> dict[str, str]:
+    """What Querist says of a version in the registry."""
+    return {
+        tag["key"].removeprefix("querist."): tag["value"] for tag in version.get("tags", [])
+    }
+
+
+def show_registry(mlflow: httpx.Client, model: str, judged: int) -> None:
+    """MLflow's registry: aliases, lineage and reasons."""
+    named, versions = registry(mlflow, model, judged)
     table = Table("version", "alias", "parent", "items", "verdict", "reason",
                   title=f"MLflow's registered model {model}", title_justify="left")  # fmt: skip
-    for version in sorted(versions, key=lambda version: int(version["version"])):
-        tags = {tag["key"].removeprefix("querist."): tag["value"] for tag in version["tags"]}
+    for version in versions:
+        tags = tags_of(version)
         names = ("parent", "trained_on", "verdict", "reason")
         table.add_row(
             version["version"], named.get(version["version"], ""), *(tags.get(n, "") for n in names)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from examples.retraining import weeks
@@ -75,11 +74,11 @@ def test_two_weeks(
         operator.setenv(LEDGER_VARIABLE, used.ledger)
         with weeks.servers(root, weeks.FILE) as (prefect, mlflow):
             first, second = weeks.week(prefect, 1), weeks.week(prefect, 2)
-            registered, versions = registry(mlflow)
+            aliases, versions = weeks.registry(mlflow, MODEL, 2)
             weeks.show_weeks([first, second])
-            weeks.show_registry(mlflow, MODEL)
+            weeks.show_registry(mlflow, MODEL, 2)
         check_weeks(first, second)
-        check_registry(registered, versions, second)
+        check_registry(aliases, versions, second)
         check_databases(postgres, used, second)
     assert not [*root.rglob("ledger.db"), *root.rglob("mlflow.db"), *root.rglob("prefect.db")]
     said = capfd.readouterr().out
@@ -88,14 +87,6 @@ def test_two_weeks(
     assert postgres.password not in said
     with capfd.disabled():
         print(said)
-
-
-def registry(mlflow: httpx.Client) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """MLflow's registered model, and its versions, by MLflow's REST API."""
-    found = mlflow.get("/registered-models/get", params={"name": MODEL}).raise_for_status().json()
-    search = mlflow.get("/model-versions/search", params={"filter": f"name = '{MODEL}'"})
-    versions = search.raise_for_status().json()["model_versions"]
-    return found["registered_model"], sorted(versions, key=lambda one: int(one["version"]))
 
 
 def check_weeks(first: dict[str, Any], second: dict[str, Any]) -> None:
@@ -118,21 +109,21 @@ def check_weeks(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 def check_registry(
-    registered: dict[str, Any], versions: list[dict[str, Any]], second: dict[str, Any]
+    aliases: dict[str, str], versions: list[dict[str, Any]], second: dict[str, Any]
 ) -> None:
     """Alias, lineage and reasons are what the flow runs have said."""
     promoted = second["name"] == "Promoted"
-    assert registered["aliases"] == [{"alias": "champion", "version": "2" if promoted else "1"}]
+    assert aliases == {"2" if promoted else "1": "champion"}
     assert [one["version"] for one in versions] == ["1", "2"]
-    old, new = ({tag["key"]: tag["value"] for tag in one["tags"]} for one in versions)
-    assert old.get("querist.parent", "") == ""
-    assert new["querist.parent"] == "1"
-    assert new["querist.data_fingerprint"] != old["querist.data_fingerprint"]
-    assert int(new["querist.trained_on"]) > int(old["querist.trained_on"])
-    assert old["querist.verdict"] == "promoted"
-    assert "no champion" in old["querist.reason"]
-    assert new["querist.verdict"] == second["name"].lower()
-    assert new["querist.reason"] == second["message"]
+    old, new = map(weeks.tags_of, versions)
+    assert old.get("parent", "") == ""
+    assert new["parent"] == "1"
+    assert new["data_fingerprint"] != old["data_fingerprint"]
+    assert int(new["trained_on"]) > int(old["trained_on"])
+    assert old["verdict"] == "promoted"
+    assert "no champion" in old["reason"]
+    assert new["verdict"] == second["name"].lower()
+    assert new["reason"] == second["message"]
 
 
 def check_databases(server: Server, used: Databases, second: dict[str, Any]) -> None:
