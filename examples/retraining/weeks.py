@@ -174,21 +174,23 @@ def registry(
     """Aliases by version, and the versions with their tags.
 
     MLflow hears of a verdict a moment after it, and later where it is busy: this waits until so
-    many versions are there, and what became of each.
+    many versions are there, what became of each, and no challenger.
     """
     search = {"filter": f"name = '{model}'"}
     until = time.monotonic() + REGISTRY_SECONDS
     while True:
         answer = mlflow.get("/model-versions/search", params=search).raise_for_status().json()
         versions = answer.get("model_versions", [])
-        told = [one for one in versions if "reason" in tags_of(one)]
-        if time.monotonic() > until or (len(told) == len(versions) >= judged):
-            break
+        named: dict[str, str] = {}
+        if versions:
+            got = mlflow.get("/registered-models/get", params={"name": model}).raise_for_status()
+            aliases = got.json()["registered_model"].get("aliases", [])
+            named = {alias["version"]: alias["alias"] for alias in aliases}
+        told = all("reason" in tags_of(one) for one in versions)
+        settled = told and len(versions) >= judged and "challenger" not in named.values()
+        if settled or time.monotonic() > until:
+            return named, sorted(versions, key=lambda version: int(version["version"]))
         time.sleep(1)
-    found = mlflow.get("/registered-models/get", params={"name": model}).raise_for_status().json()
-    aliases = found["registered_model"].get("aliases", [])
-    named = {alias["version"]: alias["alias"] for alias in aliases}
-    return named, sorted(versions, key=lambda version: int(version["version"]))
 
 
 def tags_of(version: Mapping[str, Any]) -> dict[str, str]:
