@@ -85,8 +85,6 @@ def test_two_weeks(
     assert f"Prefect in PostgreSQL 127.0.0.1:{postgres.port}/" in said
     assert f"MLflow in PostgreSQL 127.0.0.1:{postgres.port}/" in said
     assert postgres.password not in said
-    with capfd.disabled():
-        print(said)
 
 
 def check_weeks(first: dict[str, Any], second: dict[str, Any]) -> None:
