@@ -24,6 +24,8 @@ from querist.tracking.delivery import Delivery
 
 BUSY_SECONDS = 1.0
 """Between two looks whether another retraining is over."""
+ANSWER_SECONDS = 20.0
+"""Whoever sees a retraining end looks into the registry: a busy tracker gets time to answer."""
 _log = logging.getLogger(__name__)
 
 
@@ -144,7 +146,8 @@ async def deliver(settings: Retraining, model: LineageReference) -> None:
     if folders:
         delivery = Delivery(folders[-1], folders[:-1], called=settings.model)
         delivery.start()
-        await asyncio.to_thread(delivery.wait, settings.tracking.drain_seconds)
+        drain = settings.tracking.drain_seconds
+        await asyncio.to_thread(delivery.wait, drain, answer_seconds=ANSWER_SECONDS)
 
 
 def _scheduled_for() -> str:

@@ -25,8 +25,8 @@ from rich.table import Table
 
 out = Console(highlight=False)
 FILE = Path(__file__).with_name("digits.yaml")
-PATIENCE_SECONDS = 120.0
-"""How long MLflow may take to hear of the last week."""
+REGISTRY_SECONDS = 120.0
+"""How long a tracker may be behind."""
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -41,7 +41,8 @@ def main() -> int:
     with servers(options.root, options.file) as (prefect, mlflow):
         weeks = [week(prefect, number + 1) for number in range(options.weeks)]
         show_weeks(weeks)
-        show_registry(mlflow, weeks[-1]["model"], sum(bool(week["verdict"]) for week in weeks))
+        judged = sum(bool(one["verdict"]) for one in weeks)
+        show_registry(mlflow, weeks[-1]["model"], judged)
         if options.keep:
             out.print("the servers stay up: Ctrl-C ends them")
             with_patience()
@@ -167,38 +168,50 @@ def show_weeks(weeks: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def show_registry(mlflow: httpx.Client, model: str, count: int) -> None:
-    """MLflow's registry, once it has so many versions: aliases, lineage and reasons."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    aliases, versions = registry(mlflow, model)
-    while time.monotonic() < until and sum(map(settled, versions)) < count:
-        time.sleep(1)  # the tracker is told in the background, and may be slow
-        aliases, versions = registry(mlflow, model)
-    named = {alias["version"]: alias["alias"] for alias in aliases}
+def registry(
+    mlflow: httpx.Client, model: str, judged: int
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Aliases by version, and the versions with their tags.
+
+    MLflow hears of a verdict a moment after it, and later where it is busy: this waits until so
+    many versions are there, what became of each, and no challenger.
+    """
+    search = {"filter": f"name = '{model}'"}
+    until = time.monotonic() + REGISTRY_SECONDS
+    while True:
+        answer = mlflow.get("/model-versions/search", params=search).raise_for_status().json()
+        versions = answer.get("model_versions", [])
+        named: dict[str, str] = {}
+        if versions:
+            got = mlflow.get("/registered-models/get", params={"name": model}).raise_for_status()
+            aliases = got.json()["registered_model"].get("aliases", [])
+            named = {alias["version"]: alias["alias"] for alias in aliases}
+        told = all("reason" in tags_of(one) for one in versions)
+        settled = told and len(versions) >= judged and "challenger" not in named.values()
+        if settled or time.monotonic() > until:
+            return named, sorted(versions, key=lambda version: int(version["version"]))
+        time.sleep(1)
+
+
+def tags_of(version: Mapping[str, Any]) -> dict[str, str]:
+    """What Querist says of a version in the registry."""
+    return {
+        tag["key"].removeprefix("querist."): tag["value"] for tag in version.get("tags", [])
+    }
+
+
+def show_registry(mlflow: httpx.Client, model: str, judged: int) -> None:
+    """MLflow's registry: aliases, lineage and reasons."""
+    named, versions = registry(mlflow, model, judged)
     table = Table("version", "alias", "parent", "items", "verdict", "reason",
                   title=f"MLflow's registered model {model}", title_justify="left")  # fmt: skip
-    for version in sorted(versions, key=lambda version: int(version["version"])):
-        tags = {tag["key"].removeprefix("querist."): tag["value"] for tag in version["tags"]}
+    for version in versions:
+        tags = tags_of(version)
         names = ("parent", "trained_on", "verdict", "reason")
         table.add_row(
             version["version"], named.get(version["version"], ""), *(tags.get(n, "") for n in names)
         )
     out.print(table)
-
-
-def registry(mlflow: httpx.Client, model: str) -> tuple[list[Any], list[Any]]:
-    """The aliases of a registered model, and its versions."""
-    found = mlflow.get("/registered-models/get", params={"name": model})
-    if found.status_code == httpx.codes.NOT_FOUND:
-        return [], []
-    aliases = found.raise_for_status().json()["registered_model"].get("aliases", [])
-    search = mlflow.get("/model-versions/search", params={"filter": f"name = '{model}'"})
-    return aliases, search.raise_for_status().json().get("model_versions", [])
-
-
-def settled(version: Mapping[str, Any]) -> bool:
-    """Whether the registry says what became of a version."""
-    return any(tag["key"] == "querist.verdict" for tag in version.get("tags", []))
 
 
 if __name__ == "__main__":

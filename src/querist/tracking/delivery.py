@@ -85,11 +85,15 @@ class Delivery:
             )
         _yield_to_training(self._process.pid)
 
-    def wait(self, seconds: float) -> DeliveryState:
+    def wait(self, seconds: float, *, answer_seconds: float = PATIENCE_SECONDS) -> DeliveryState:
         """Wait until all is delivered, at most so long, and less for a tracker that is down.
 
-        It counts as down when it has taken nothing for 1.5 s, and an attempt failed or an answer
-        is due. What is left is said in the log: the deliverer goes on with it by itself.
+        It counts as down when it has taken nothing for 1.5 s after an attempt failed, or has not
+        answered in time. What is left is said in the log: the deliverer goes on with it by itself.
+
+        Args:
+            seconds: how long at most.
+            answer_seconds: how long an answer may take.
         """
         began = moved = time.monotonic()
         seen: object = None
@@ -101,7 +105,7 @@ class Delivery:
             sign = (state.pending, due)
             if sign != seen or (due is None and not state.error):
                 moved, seen = now, sign
-            is_down = now - moved > PATIENCE_SECONDS
+            is_down = now - moved > (PATIENCE_SECONDS if state.error else answer_seconds)
             is_gone = self._process is not None and self._process.poll() is not None
             if state.delivered or is_down or is_gone or now - began >= seconds:
                 state = self.state()
