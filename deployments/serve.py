@@ -37,6 +37,8 @@ from querist.errors import ConfigurationError
 from querist.runs.host import HOST_VARIABLE
 
 REAP_EVERY_SECONDS = 30.0
+OWN_EVENTS = ("querist.model", "prefect.flow-run", "prefect.task-run", "prefect.deployment")
+"""Beginnings of events that a retraining causes."""
 _log = get_logger("querist.serve")
 
 
@@ -58,6 +60,11 @@ def offers_and_schedule(serving: Serving) -> tuple[list[Offer], Schedule | None]
             raise ConfigurationError(
                 f"--on-event {event} would collect labels on its own labels for ever: say "
                 "--on-labels, which does not"
+            )
+        if event.startswith(OWN_EVENTS):
+            raise ConfigurationError(
+                f"--on-event {event} comes of retraining itself, which would trigger itself for "
+                "ever: name an event of somebody else's"
             )
     if serving.on_labels and not any(label_run_of(offer) for offer in offers):
         raise ConfigurationError(
@@ -189,7 +196,8 @@ def _automations(offer: Offer, deployment: UUID, serving: Serving) -> list[Autom
         found = without_collection(offer)
         wanted.append(automations.run_on_labels(offer.full_name, deployment, run_id, found))
     for event in serving.on_event:
-        wanted.append(automations.run_on_event(offer.full_name, deployment, event))
+        found = without_collection(offer)
+        wanted.append(automations.run_on_event(offer.full_name, deployment, event, found))
     return wanted
 
 

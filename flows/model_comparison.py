@@ -12,6 +12,7 @@ from pydantic import Field
 from querist import tasks
 from querist.config.compare import CompareConfig
 from querist.config.driver import DriverConfig, RunId
+from querist.flows.retraining import begin_delivery, end_delivery
 from querist.flows.served import root_as_served
 from querist.lineage import LineageReference
 from querist.retraining.steps import let_go
@@ -48,6 +49,7 @@ async def model_comparison(
     reference = LineageReference(model=model, root=root_as_served(root_log_dir).absolute())
     try:
         done = await tasks.compare_version(reference, version, compare, promote)
+        await end_delivery(await begin_delivery(reference))
     finally:
         await current_host().make(let_go, reference, False)
     if promote:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from prefect import State, flow
 from prefect.runtime import flow_run
@@ -13,17 +16,22 @@ from prefect.states import Completed
 
 from querist import tasks
 from querist.config.retraining import Retraining
+from querist.config.tracking import TrackingConfig
 from querist.errors import RunLockedError
 from querist.flows.label_collection import label_collection
 from querist.flows.served import retraining_as_served
-from querist.lineage import LineageReference
-from querist.retraining.pull import Pulled
+from querist.lineage import LineageReference, version_folder
+from querist.retraining.collect import iterations_wanted, label_run_is_busy
+from querist.retraining.pull import take_turn
 from querist.retraining.steps import let_go, untold
-from querist.runs.host import current_host
+from querist.runs.host import HostDiedError, current_host
+from querist.runs.tracking import track_end
 from querist.tracking.delivery import Delivery
 
 BUSY_SECONDS = 1.0
-"""Between two looks whether another retraining is over."""
+"""Before the second look whether another retraining is over; twice as long each time, up to"""
+LONGEST_BUSY_SECONDS = 30.0
+"""this."""
 ANSWER_SECONDS = 20.0
 """Whoever sees a retraining end looks into the registry: a busy tracker gets time to answer."""
 _log = logging.getLogger(__name__)
@@ -71,44 +79,68 @@ async def retraining(
             Default: the time that this flow run was scheduled for.
     """
     settings = retraining_as_served(settings)
-    if settings.collect is not None:
-        collect = settings.collect
-        await label_collection(collect.experiment, collect.run_id, collect.iterations)
+    window = window or _scheduled_for()
+    host, holder = current_host(), uuid4().hex
+    model = LineageReference(model=settings.model, root=settings.root_log_dir)
     try:
-        pulled = await _pull_in_turn(settings, window or _scheduled_for())
-    except RunLockedError as busy:
-        if settings.busy == "wait":
-            raise
-        return _ended(RetrainingSummary(settings.model, "skipped", str(busy)))
-    try:
-        summary = await learn(settings, pulled)
+        try:
+            await _when_free(settings, lambda: host.make(take_turn, settings, window, holder))
+            await _collect(settings, model, window)
+        except RunLockedError as busy:
+            if settings.busy == "wait":
+                raise
+            return _ended(RetrainingSummary(settings.model, "skipped", str(busy)))
+        summary = await learn(settings, model, window)
     finally:
-        await current_host().make(let_go, pulled.lineage, True)
+        with suppress(HostDiedError):  # then it has let go by that
+            await host.make(let_go, model, True, holder)
     return _ended(summary)
 
 
-async def _pull_in_turn(settings: Retraining, window: str) -> Pulled:
-    """What there is to learn, when no other retraining of the model goes on.
+async def _when_free(settings: Retraining, attempt: Callable[[], Awaitable[Any]]) -> Any:
+    """What `attempt` gives, once nobody else works on what it needs.
 
     Raises:
-        RunLockedError: another one goes on, and the settings say that nobody waits.
+        RunLockedError: somebody does, and the settings say that nobody waits.
     """
-    told = False
+    pause, told = BUSY_SECONDS, False
     while True:
         try:
-            return await tasks.pull(settings, window)
+            return await attempt()
         except RunLockedError as busy:
             if settings.busy == "skip":
                 raise
             if not told:
                 _log.info("%s: this retraining waits for it", busy)
                 told = True
-            await asyncio.sleep(BUSY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_BUSY_SECONDS)
 
 
-async def learn(settings: Retraining, pulled: Pulled) -> RetrainingSummary:
+async def _collect(settings: Retraining, model: LineageReference, window: str) -> None:
+    """Ask for the labels of this window, as far as that was not done before."""
+    collect = settings.collect
+    if collect is None:
+        return
+    host = current_host()
+
+    async def nobody_else() -> None:
+        busy = await host.make(label_run_is_busy, model, collect.run_id)
+        if busy is not None:
+            raise RunLockedError(collect.run_id, busy)
+
+    await _when_free(settings, nobody_else)
+    wanted = await host.make(iterations_wanted, model, settings, window)
+    if wanted:
+        await label_collection(collect.experiment, collect.run_id, wanted)
+
+
+async def learn(settings: Retraining, model: LineageReference, window: str) -> RetrainingSummary:
     """Make, measure and judge a new version, if there is something to learn."""
-    if pulled.retraining is None:
+    pulled = await tasks.pull(model, settings, window)
+    number = pulled.retraining
+    if number is None:
+        await end_delivery(await begin_delivery(model), settings)
         return RetrainingSummary(
             settings.model,
             "nothing new",
@@ -117,15 +149,21 @@ async def learn(settings: Retraining, pulled: Pulled) -> RetrainingSummary:
             new_labels=pulled.new_labels,
             labeled=pulled.labeled,
         )
-    model, number = pulled.lineage, pulled.retraining
-    await tasks.split(model, number)
-    made = await tasks.new_version(model, number)
-    await tasks.train_version(model, number)
-    await tasks.evaluate(model, number)
-    await tasks.compare(model, number)
-    done = await tasks.promote(model, number)
-    await deliver(settings, model)
-    _log.info("%s: version %s is %s", settings.model, made["version"], done["event"])
+    folder = version_folder(model, number)
+    try:
+        await tasks.split(model, number)
+        await tasks.new_version(model, number)
+        await tasks.train_version(model, number)
+        delivery = await begin_delivery(model)
+        await tasks.evaluate(model, number)
+        await tasks.compare(model, number)
+        done = await tasks.promote(model, number)
+    except BaseException as error:
+        stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+        track_end(folder, "KILLED" if stopped else "FAILED")
+        raise
+    await end_delivery(delivery, settings)
+    _log.info("%s: version %d is %s", settings.model, number, done["event"])
     return RetrainingSummary(
         settings.model,
         done["event"],
@@ -134,19 +172,24 @@ async def learn(settings: Retraining, pulled: Pulled) -> RetrainingSummary:
         champion=done["champion"],
         new_labels=pulled.new_labels,
         labeled=pulled.labeled,
-        folder=str(model.folder / "versions" / f"{number:04d}"),
+        folder=str(folder),
     )
 
 
-async def deliver(settings: Retraining, model: LineageReference) -> None:
-    """Have the tracker hear of everything that it has not heard of, as long as it listens."""
-    if not settings.tracking.enabled:
-        return
+async def begin_delivery(model: LineageReference) -> Delivery | None:
+    """Have the tracker hear of everything that it has not heard of, while the flow goes on."""
     folders = await current_host().make(untold, model)
-    if folders:
-        delivery = Delivery(folders[-1], folders[:-1], called=settings.model)
-        delivery.start()
-        drain = settings.tracking.drain_seconds
+    if not folders:
+        return None
+    delivery = Delivery(folders[-1], folders[:-1], called=model.model)
+    delivery.start()
+    return delivery
+
+
+async def end_delivery(delivery: Delivery | None, settings: Retraining | None = None) -> None:
+    """Wait until the tracker has heard of everything, as long as it listens."""
+    drain = (TrackingConfig() if settings is None else settings.tracking).drain_seconds
+    if delivery is not None:
         await asyncio.to_thread(delivery.wait, drain, answer_seconds=ANSWER_SECONDS)
 
 

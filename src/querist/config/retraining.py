@@ -205,6 +205,24 @@ class Retraining(Group):
             return {**value, "metrology": [value["metrology"]]}
         return value
 
+    @model_validator(mode="after")
+    def _collects_what_it_learns(self) -> Self:
+        if self.collect is None:
+            return self
+        if self.collect.run_id == self.model:
+            raise ValueError(
+                f"collect.run_id and model would share the folder {self.model!r}: name the run "
+                "otherwise"
+            )
+        source = self.data.source
+        learned = source.options.get("run_id")
+        if source.name == "labeled_run" and learned != self.collect.run_id:
+            raise ValueError(
+                f"collect buys labels for run {self.collect.run_id!r}, and data.source learns from "
+                f"{learned!r}: name one run"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _limits(cls, value: Any) -> Any:  # the last one that is defined is the first that runs

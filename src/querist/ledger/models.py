@@ -187,6 +187,13 @@ class ModelLedger(LeasedLedger):
         number = int(rows[0].retraining)
         return None if number == self.last_finished() else number
 
+    def was_cut_off(self) -> bool:
+        """Whether the newest retraining did not come to its end."""
+        newest = select(func.max(t.retrainings.c.retraining)).where(
+            t.retrainings.c.run == self.db.run
+        )
+        return int(self.db.value(newest) or 0) > self.last_finished()
+
     def last_finished(self) -> int:
         """The newest retraining that came to its end; 0 while there is none."""
         query = select(func.max(t.steps.c.retraining)).where(

@@ -8,6 +8,7 @@ from querist.lineage.lineage import (
     lineage_folder,
     list_lineages,
     open_lineage,
+    version_folder,
 )
 from querist.lineage.reference import LineageReference
 
@@ -20,4 +21,5 @@ __all__ = [
     "lineage_folder",
     "list_lineages",
     "open_lineage",
+    "version_folder",
 ]

@@ -53,12 +53,14 @@ class Lineage:
         ledger: its ledger.
         lock: that of who retrains; None for whoever only compares, rolls back, or looks.
         kept: what a step has worked out and a later one may use instead of doing it again.
+        holder: who has locked it in this process; only they let go of it.
     """
 
     reference: LineageReference
     ledger: ModelLedger
     lock: RunLock | None
     kept: dict[str, Any] = field(default_factory=dict)
+    holder: str = ""
 
     def settings(self, retraining: int) -> Retraining:
         """The settings that a retraining was begun with."""
@@ -71,7 +73,7 @@ class Lineage:
 
     def version_folder(self, version: int) -> Path:
         """Where a version's files are."""
-        return self.reference.folder / VERSIONS / f"{version:04d}"
+        return version_folder(self.reference, version)
 
     def version_settings(self, version: int) -> VersionSettings:
         """What a version is."""
@@ -95,6 +97,11 @@ class Lineage:
         self.ledger.close()
         if self.lock is not None:
             self.lock.release()
+
+
+def version_folder(reference: LineageReference, version: int) -> Path:
+    """Where a version's files are."""
+    return reference.folder / VERSIONS / f"{version:04d}"
 
 
 def lineage_folder(model: str, root: Path) -> Path:
@@ -157,8 +164,12 @@ def open_lineage(reference: LineageReference, *, to_retrain: bool) -> Lineage:
         return lineage
 
 
-def create_or_open(settings: Retraining) -> Lineage:
+def create_or_open(settings: Retraining, holder: str = "") -> Lineage:
     """The registered model that `settings` names, locked; made unless it is there.
+
+    Args:
+        settings: the registered model.
+        holder: a name of one's own, by which one lets go of it.
 
     Raises:
         RunLockedError: another process retrains it.
@@ -171,7 +182,9 @@ def create_or_open(settings: Retraining) -> Lineage:
             raise RunLockedError(settings.model, "another flow of this process")
         if not is_lineage(reference.folder):
             _create(reference, settings)
-        return open_lineage(reference, to_retrain=True)
+        lineage = open_lineage(reference, to_retrain=True)
+        lineage.holder = holder
+        return lineage
 
 
 def _create(reference: LineageReference, settings: Retraining) -> None:
@@ -215,9 +228,20 @@ def _ledger_at(folder: Path) -> ModelLedger:
     return ModelLedger(folder / LEDGER_FILE, folder.name)
 
 
-def close_lineage(reference: LineageReference, *, to_retrain: bool) -> None:
-    """Let go of a registered model that was opened so; does nothing where it was not."""
+def close_lineage(
+    reference: LineageReference, *, to_retrain: bool, holder: str | None = None
+) -> None:
+    """Let go of a registered model that was opened so; does nothing where it was not.
+
+    Args:
+        reference: where it is.
+        to_retrain: whether it was opened to retrain it.
+        holder: only where it is theirs; None = whoever has opened it.
+    """
     with _opening:
-        lineage = _open.pop((reference.folder.absolute(), to_retrain), None)
-    if lineage is not None:
+        place = (reference.folder.absolute(), to_retrain)
+        lineage = _open.get(place)
+        if lineage is None or holder not in (None, lineage.holder):
+            return
+        del _open[place]
         lineage.close()

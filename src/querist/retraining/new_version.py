@@ -17,7 +17,7 @@ from querist.faults import crash_point
 from querist.lineage import Lineage
 from querist.lineage.lineage import SETTINGS_FILE
 from querist.randomness import derive_seed
-from querist.retraining.chosen import data_digest, test_items, train_items
+from querist.retraining.chosen import data_digest, test_items, train_items, trained_items
 from querist.retraining.model import Base, find_base
 from querist.storage.atomic import create_folder, write_file
 
@@ -46,6 +46,7 @@ def new_version(lineage: Lineage, retraining: int) -> dict[str, Any]:
                 f"no labeled item is in subset {getattr(version, f'{what}_subset')!r} and matches "
                 f"data.{what}_filter: there must be something to {what} on"
             )
+    _check_not_learned(lineage, base.parent, test)
     folder = lineage.version_folder(retraining)
     create_folder(folder)
     write_file(folder / SETTINGS_FILE, dump_yaml(version.model_dump(mode="json")).encode())
@@ -63,6 +64,20 @@ def new_version(lineage: Lineage, retraining: int) -> dict[str, Any]:
     lineage.ledger.record_step(retraining, "new_version", outcome, started)
     _log.info("version %d starts from %s, with %d items", retraining, base.words, len(train))
     return outcome
+
+
+def _check_not_learned(lineage: Lineage, parent: int | None, test: list[str]) -> None:
+    """Refuse a base that, or whose own bases, have learned from what the version is tested on."""
+    tested = set(test)
+    while parent is not None:
+        learned = len(tested & set(trained_items(lineage, parent)))
+        if learned:
+            raise DataError(
+                f"version {parent}, from which this one starts, has learned from {learned} of the "
+                f"{len(test)} test items: leave the subsets as they are, or set base.start to "
+                "scratch"
+            )
+        parent = lineage.ledger.version(parent).parent
 
 
 def version_settings(settings: Retraining, base: Base, number: int) -> VersionSettings:

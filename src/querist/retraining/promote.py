@@ -48,6 +48,22 @@ def _event_of(lineage: Lineage, version: int) -> Promotion | None:
     return own[-1] if own else None
 
 
+def supersede(lineage: Lineage, retraining: int) -> None:
+    """Discard the versions of retrainings that never came to their end, since a newer one began."""
+    judged = {e.version for e in lineage.ledger.promotions()}
+    for version in lineage.ledger.versions():
+        if version in judged or version >= retraining:
+            continue
+        reason = f"superseded by retraining {retraining} before it was judged"
+        verdict = {
+            "action": "discard", "champion": lineage.ledger.champion(), "reason": reason,
+            "comparison": None,
+        }  # fmt: skip
+        event = settle(lineage, version, verdict)
+        track_registry(lineage, version)
+        track_end(lineage, version, asdict(event))
+
+
 def _made_champion(lineage: Lineage, version: int) -> Promotion | None:
     """What made a version champion, a promotion or a rollback; None unless it is champion now."""
     events = lineage.ledger.promotions()
@@ -77,6 +93,9 @@ def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promot
             meanwhile = _made_champion(lineage, challenger)
             if meanwhile is not None:
                 return meanwhile
+            if verdict["comparison"] is None:  # nothing to judge: it is given up
+                verdict = {**verdict, "champion": lineage.ledger.champion()}
+                continue
             config = lineage.ledger.comparison(verdict["comparison"])["config"]
             verdict = judge_again(lineage, challenger, config)
             show(lineage, challenger, verdict)

@@ -10,16 +10,17 @@ from typing import Any
 import torch
 
 from querist.config.retraining import DriftConfig, Retraining
-from querist.errors import ConfigurationError
+from querist.errors import ConfigurationError, DataError
 from querist.faults import crash_point
 from querist.items.drift import check_drift
 from querist.items.split import tag_of
 from querist.ledger.models import Answer
-from querist.lineage import Lineage, close_lineage, create_or_open
+from querist.lineage import Lineage, close_lineage, create_or_open, open_lineage
 from querist.lineage.reference import LineageReference
 from querist.registry import build, check_options
 from querist.retraining.chosen import trained_items
 from querist.retraining.model import learner_of
+from querist.retraining.promote import supersede
 from querist.retraining.source import Source, answers_of, fingerprint_of, open_source
 from querist.storage.plain import digest_of
 
@@ -76,19 +77,33 @@ def pull(settings: Retraining, window: str) -> Pulled:
         RunLockedError: another process retrains the model.
         ConfigurationError, DataError: what is wrong with the settings, or with the items.
     """
-    if len(window) > MAX_WINDOW:
-        raise ConfigurationError(f"a window's name has at most {MAX_WINDOW} characters")
-    check_retraining(settings)
-    lineage = create_or_open(settings)
+    reference = take_turn(settings, window)
     try:
-        return _pull(lineage, settings, window)
+        return pull_in_turn(reference, settings, window)
     except BaseException:
-        close_lineage(lineage.reference, to_retrain=True)
+        close_lineage(reference, to_retrain=True)
         raise
 
 
-def _pull(lineage: Lineage, settings: Retraining, window: str) -> Pulled:
+def take_turn(settings: Retraining, window: str, holder: str = "") -> LineageReference:
+    """Check the settings, and lock the registered model; made unless it is there.
+
+    Raises:
+        RunLockedError: another process retrains the model.
+        ConfigurationError: what can be known to be wrong with the settings.
+    """
+    if len(window) > MAX_WINDOW:
+        raise ConfigurationError(f"a window's name has at most {MAX_WINDOW} characters")
+    check_retraining(settings)
+    return create_or_open(settings, holder).reference
+
+
+def pull_in_turn(reference: LineageReference, settings: Retraining, window: str) -> Pulled:
+    """As `pull`, for a model that is locked already."""
+    lineage = open_lineage(reference, to_retrain=True)
+    lineage.kept.clear()
     source = open_source(lineage, settings)
+    _check_none_is_withdrawn(lineage, source)
     fingerprint = digest_of([fingerprint_of(source.items.values()), _what_counts(settings)])
     key = digest_of([fingerprint, window])
     new = _new_answers(lineage, source, settings.data.train_subset)
@@ -110,6 +125,7 @@ def _pull(lineage: Lineage, settings: Retraining, window: str) -> Pulled:
                 answers=changed,
             )
             crash_point("pull.recorded")
+            supersede(lineage, number)
     _log.info("model %s: %s", settings.model, reason)
     return Pulled(
         lineage=lineage.reference,
@@ -120,6 +136,17 @@ def _pull(lineage: Lineage, settings: Retraining, window: str) -> Pulled:
         labeled=len(answers_of(source.items.values())),
         champion=lineage.ledger.champion(),
     )
+
+
+def _check_none_is_withdrawn(lineage: Lineage, source: Source) -> None:
+    """Refuse a source that has taken back a label: models were trained and compared with it."""
+    for name in lineage.ledger.answers():
+        item = source.items.get(name)
+        if item is not None and item.label is None:
+            raise DataError(
+                f"item {name!r} had a label and has none any more: a label may be corrected, not "
+                "withdrawn; give it one, or start a new model"
+            )
 
 
 def _what_counts(settings: Retraining) -> dict[str, Any]:

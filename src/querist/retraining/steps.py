@@ -96,6 +96,6 @@ def say_again(reference: LineageReference) -> None:
         track_registry(lineage, champion, again=True)
 
 
-def let_go(reference: LineageReference, to_retrain: bool) -> None:
+def let_go(reference: LineageReference, to_retrain: bool, holder: str | None = None) -> None:
     """Let go of the model, which was opened to retrain it or only to compare."""
-    close_lineage(reference, to_retrain=to_retrain)
+    close_lineage(reference, to_retrain=to_retrain, holder=holder)

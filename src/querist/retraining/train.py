@@ -107,7 +107,13 @@ def _validation(
             f"training.early_stopping needs items in a subset {VALIDATION!r}: give it a share in "
             "data.split, or remove early_stopping"
         )
-    if not ids or VALIDATION in (settings.train_subset, settings.test_subset):
+    taken = VALIDATION in (settings.train_subset, settings.test_subset)
+    if taken and settings.training.early_stopping is not None:
+        raise DataError(
+            f"training.early_stopping may not look at {VALIDATION!r}, which is trained or tested "
+            "on: choose other subsets, or remove early_stopping"
+        )
+    if not ids or taken:
         return None
     return source.labeled(ids, answers)
 
