@@ -196,8 +196,7 @@ def _automations(offer: Offer, deployment: UUID, serving: Serving) -> list[Autom
         found = without_collection(offer)
         wanted.append(automations.run_on_labels(offer.full_name, deployment, run_id, found))
     for event in serving.on_event:
-        found = without_collection(offer)
-        wanted.append(automations.run_on_event(offer.full_name, deployment, event, found))
+        wanted.append(automations.run_on_event(offer.full_name, deployment, event))
     return wanted
 
 

@@ -290,6 +290,7 @@ def posted(got: list[bytes]) -> Iterator[str]:
         (["nowhere.yaml"], "nowhere.yaml cannot be read, there is no such file"),
         (["labels.yaml", "--every", "60", "--cron", "0 6 * * 1"], "a deployment gets one schedule"),
         (["digits.yaml", "--on-event", "querist.labels.*"], "would collect labels on its own"),
+        (["digits.yaml", "--on-event", "querist.model.promoted"], "comes of retraining itself"),
     ],
 )
 def test_what_cannot_be_served(

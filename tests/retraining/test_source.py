@@ -149,8 +149,9 @@ def test_answers_are_those_of_labeled_items() -> None:
     assert {name: (a.value, a.metadata) for name, a in found.items()} == {"a": (0, {"x": 1})}
 
 
-def test_an_item_without_its_label_is_still_known(place: Place) -> None:
+def test_a_label_is_not_withdrawn(place: Place) -> None:
     place.retrain()
     place.correct({"i0003": None})
     place.add([blob(100)])
-    assert place.retrain()["version"] == 2
+    with pytest.raises(DataError, match="item 'i0003' had a label and has none any more"):
+        place.retrain()

@@ -235,3 +235,18 @@ def test_a_model_that_does_not_detect_cannot_be_checked_for_boxes(place: Place) 
     checks = [{"metric": "precision_recall", "iou_threshold": 0.5}]
     with pytest.raises((ConfigurationError, LearnerError), match="needs a model that has `detect"):
         place.retrain(compare={"checks": checks, "wins": "all"})
+
+
+def test_a_version_is_not_tested_on_what_its_base_has_learned(place: Place) -> None:
+    place.retrain(**TORCH)
+    swapped = {"data": {"train_subset": "test", "test_subset": "train"}}
+    with pytest.raises(DataError, match="version 1, from which this one starts, has learned from"):
+        place.retrain("x", **swapped, **TORCH)
+    done = place.retrain("y", base={"start": "scratch"}, until="new_version", **swapped, **TORCH)
+    assert done["parent"] is None
+
+
+def test_early_stopping_never_looks_at_test_items(place: Place) -> None:
+    torch_ = {**TORCH, "training": {**TORCH["training"], "early_stopping": {"patience": 1}}}
+    with pytest.raises(DataError, match="may not look at 'validation'"):
+        place.retrain(data={"test_subset": "validation"}, **torch_)
