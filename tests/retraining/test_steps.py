@@ -35,6 +35,19 @@ def test_the_split_is_written_down_and_stays(place: Place) -> None:
     assert len(after) == 100
 
 
+def test_every_item_has_its_tag_in_its_metadata(place: Place) -> None:
+    place.retrain(until="split")
+    lines = (place.root / "blobs" / "items.jsonl").read_text().splitlines()
+    items = {item["id"]: item for item in map(json.loads, lines)}
+    with place.look() as lineage:
+        subsets = {item.id: item.subset for item in lineage.ledger.items()}
+    assert {name: item["metadata"]["system"]["tags"] for name, item in items.items()} == {
+        name: {subset: True} for name, subset in subsets.items()
+    }
+    assert items["i0003"]["metadata"]["site"] == "south"
+    assert items["i0003"]["label"] == 1
+
+
 def test_content_that_changes_under_its_id_is_refused(place: Place) -> None:
     place.retrain()
     path = place.folder / "items" / "items.jsonl"

@@ -145,10 +145,10 @@ class Requests(Iterations):
                 f"{more}: {spent} are there, asked for or in doubt"
             )
 
-    def _requested(self) -> Select[int]:
+    def _requested(self) -> Select[Any]:
         return select(func.count()).select_from(t.requests).where(t.requests.c.run == self.db.run)
 
-    def _initial(self) -> Select[str]:
+    def _initial(self) -> Select[Any]:
         """How many labels there were at the start; a data set with `append` brings its own."""
         there = (t.facts.c.run == self.db.run, t.facts.c.key == INITIAL_LABELS)
         return select(t.facts.c.value).where(*there).order_by(t.facts.c.id.desc()).limit(1)

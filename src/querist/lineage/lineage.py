@@ -3,6 +3,7 @@
 ```
 <root>/<model>/lineage.yaml            what it is made of, as it was made
               /ledger.db               items, retrainings, versions, verdicts, champions
+              /items.jsonl             every item with the tag of its subset
               /versions/0007/settings.yaml  step_0007/  verdict.json  tracking.jsonl ...
 ```
 """

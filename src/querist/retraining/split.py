@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
@@ -9,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from querist.errors import DataError
-from querist.items.split import assign_subsets
+from querist.items.split import assign_subsets, tagged
 from querist.ledger.models import KnownItem
 from querist.lineage import Lineage
 from querist.retraining.source import open_source
+from querist.storage.atomic import write_file
 from querist.values import Item
 
+ITEMS_FILE = "items.jsonl"
 _log = logging.getLogger(__name__)
 
 
@@ -26,6 +29,7 @@ def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
     """
     done = lineage.ledger.step(retraining, "split")
     if done is not None:
+        export_items(lineage, retraining)
         return done
     started = time.time()
     settings = lineage.settings(retraining)
@@ -46,8 +50,30 @@ def split(lineage: Lineage, retraining: int) -> dict[str, Any]:
     subsets = {name: counts.get(name, 0) for name in settings.data.split.shares}
     outcome = {"subsets": subsets, "new": len(new)}
     lineage.ledger.record_split(retraining, new, outcome, started)
+    export_items(lineage, retraining)
     _log.info("split: %s", ", ".join(f"{name} {count}" for name, count in subsets.items()))
     return outcome
+
+
+def export_items(lineage: Lineage, retraining: int) -> None:
+    """Write every item with its tag into `items.jsonl`, for people and scripts.
+
+    Nothing is read from it: the ledger has the same.
+    """
+    answers = lineage.ledger.answers(through=retraining)
+    lines = [
+        json.dumps(
+            {
+                "id": item.id,
+                "label": answers[item.id].value,
+                "metadata": tagged(answers[item.id].metadata, item.subset),
+            }
+        )
+        for item in lineage.ledger.items()
+        if item.id in answers
+    ]
+    content = "".join(f"{line}\n" for line in lines).encode()
+    write_file(lineage.reference.folder / ITEMS_FILE, content, durable=False)
 
 
 def _item(items: Mapping[str, Item], name: str) -> Item:
