@@ -109,6 +109,8 @@ def test_mistakes_are_found_before_anything_is_made(place: Place) -> None:
         place.pull(metrology=["accurracy"])
     with pytest.raises(ConfigurationError, match="a window's name has at most 200 characters"):
         place.pull("w" * 201)
+    with pytest.raises(ConfigurationError, match="compare needs the metric 'moons', which nothing"):
+        place.pull(compare={"checks": [{"metric": "moons", "direction": "max"}], "wins": "all"})
     assert not place.root.exists()
 
 

@@ -22,6 +22,7 @@ from querist.retraining.chosen import trained_items
 from querist.retraining.model import learner_of
 from querist.retraining.promote import supersede
 from querist.retraining.source import Source, answers_of, fingerprint_of, open_source
+from querist.runs.needs import check_measured, metrics_of
 from querist.storage.plain import digest_of
 
 MAX_WINDOW = 200
@@ -62,7 +63,11 @@ def check_retraining(settings: Retraining) -> None:
         check_options("learner", settings.learner.name, settings.learner.options)
     for component in settings.metrology:
         check_options("metrology", component.name, component.options)
-    build("gate", "compare", settings.compare.model_dump(mode="json"))
+    gate = build("gate", "compare", settings.compare.model_dump(mode="json"))
+    strategies = [build("metrology", m.name, m.options) for m in settings.metrology]
+    measured = metrics_of(strategies)
+    if measured is not None:
+        check_measured("compare", gate, measured)
 
 
 def pull(settings: Retraining, window: str) -> Pulled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ def compare_versions(
     Raises:
         RunError: it shall be promoted or discarded, and is champion.
     """
-    lineage = open_lineage(reference, to_retrain=False)
-    lineage.kept.clear()
+    # With a memory of its own: a retraining of this process may have the same one open.
+    lineage = replace(open_lineage(reference, to_retrain=False), kept={})
     settings = lineage.settings(challenger)
     if act and lineage.ledger.champion() == challenger:
         raise RunError(

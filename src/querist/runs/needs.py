@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from querist.config.experiment import Experiment
@@ -27,19 +28,32 @@ def check_needs(experiment: Experiment, strategies: Strategies) -> None:
             f"a gate inside a run has the predictions of each iteration's model, and no {what}: "
             "remove the check, or leave it to retraining"
         )
-    said = [getattr(strategy, "measures", None) for strategy in strategies.metrology]
-    if any(measures is None for measures in said):
+    measured = metrics_of(strategies.metrology)
+    if measured is None:
         return
-    measured = {metric for measures in said for metric in measures or ()}
     if not experiment.driver.skip_training:
         measured.add(TRAIN_LOSS)
     for component, criterion in zip(experiment.stop, strategies.stop, strict=True):
-        _check(f"stop {component.name!r}", criterion, measured)
+        check_measured(f"stop {component.name!r}", criterion, measured)
     if experiment.gate is not None:
-        _check(f"gate {experiment.gate.name!r}", strategies.gate, measured - {TRAIN_LOSS})
+        gate = f"gate {experiment.gate.name!r}"
+        check_measured(gate, strategies.gate, measured - {TRAIN_LOSS})
 
 
-def _check(what: str, component: Any, measured: set[str]) -> None:
+def metrics_of(metrology: Iterable[Any]) -> set[str] | None:
+    """What metrology strategies measure; None where one of them does not say it."""
+    said = [getattr(strategy, "measures", None) for strategy in metrology]
+    if any(measures is None for measures in said):
+        return None
+    return {metric for measures in said for metric in measures or ()}
+
+
+def check_measured(what: str, component: Any, measured: set[str]) -> None:
+    """Refuse a component that needs a metric which is not among those that are measured.
+
+    Raises:
+        ConfigurationError: which metric, and how to have it measured.
+    """
     for metric in getattr(component, "needs", ()):
         if metric not in measured:
             raise ConfigurationError(_complaint(what, metric, measured))
