@@ -25,7 +25,7 @@ DIGITS = REPOSITORY / "examples" / "retraining" / "digits.yaml"
 Shot = Callable[[Page, str], None]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; without one installed, a skip (in CI: a failure)."""
     program = shutil.which("chromium")
@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`querist up --serve examples/retraining/digits.yaml`; nothing starts without a browser."""
     pytest.importorskip("flask_wtf", reason="MLflow's basic auth needs Flask-WTF")
@@ -61,14 +61,14 @@ def service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
             found.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def screenshots() -> Path:
     """Where screenshots are kept."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     return SCREENSHOTS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shot(screenshots: Path) -> Shot:
     """Keeps what a page shows, by a name."""
 
