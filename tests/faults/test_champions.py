@@ -244,5 +244,6 @@ def test_a_changed_test_set_promotes_nobody(
             compare_versions(reference, 2, EVERYTHING, act=True)
     finally:
         let_go(reference, to_retrain=False)
-    assert check(reference, url) == ["promoted"]
+    # The challengers that waited for their gate were discarded, each when the next one was begun.
+    assert check(reference, url).count("promoted") == 1
     survived(25)

@@ -142,6 +142,9 @@ def check_history(ledger: ModelLedger) -> None:
         champion = event.champion
         if event.event == "rolled-back":
             continue
+        if event.reason.startswith("superseded"):
+            assert (event.event, event.champion) == ("discarded", event.champion_before)
+            continue
         assert event.comparison is not None, f"{event}: there is no evidence"
         evidence = ledger.comparison(event.comparison)
         assert evidence["challenger"] == event.version

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from querist.errors import RunExistsError, RunLockedError
 from querist.ledger import schema
@@ -99,6 +101,9 @@ class LeasedLedger:
     def close(self) -> None:
         """Let go of the lease and of the database."""
         if self._liveness is not None:
+            # The server notices a closed connection a moment later: whoever comes next would wait.
+            with suppress(SQLAlchemyError):
+                self._liveness.execute(text("SELECT pg_advisory_unlock_all()"))
             self._liveness.close()
             self._liveness = None
         self.db.close()
