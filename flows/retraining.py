@@ -20,12 +20,12 @@ from querist.config.tracking import TrackingConfig
 from querist.errors import RunLockedError
 from querist.flows.label_collection import label_collection
 from querist.flows.served import retraining_as_served
+from querist.flows.tracked import end_told
 from querist.lineage import LineageReference, version_folder
 from querist.retraining.collect import iterations_wanted, label_run_is_busy
 from querist.retraining.pull import take_turn
 from querist.retraining.steps import let_go, untold
 from querist.runs.host import HostDiedError, current_host
-from querist.runs.tracking import track_end
 from querist.tracking.delivery import Delivery
 
 BUSY_SECONDS = 1.0
@@ -150,7 +150,7 @@ async def learn(settings: Retraining, model: LineageReference, window: str) -> R
             labeled=pulled.labeled,
         )
     folder = version_folder(model, number)
-    try:
+    with end_told(folder):
         await tasks.split(model, number)
         await tasks.new_version(model, number)
         await tasks.train_version(model, number)
@@ -158,10 +158,6 @@ async def learn(settings: Retraining, model: LineageReference, window: str) -> R
         await tasks.evaluate(model, number)
         await tasks.compare(model, number)
         done = await tasks.promote(model, number)
-    except BaseException as error:
-        stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-        track_end(folder, "KILLED" if stopped else "FAILED")
-        raise
     await end_delivery(delivery, settings)
     _log.info("%s: version %d is %s", settings.model, number, done["event"])
     return RetrainingSummary(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
 
 from querist.config import Experiment
 from querist.errors import RunLockedError
@@ -22,13 +23,20 @@ async def tracked(experiment: Experiment, run: RunReference) -> AsyncIterator[No
     if enabled and not learner_context().delivers:
         delivery = Delivery(run.folder)
         delivery.start()
-    try:
+    with end_told(run.folder) if enabled else nullcontext():
         yield
-    except BaseException as error:
-        if enabled and not isinstance(error, RunLockedError):  # it is another's now
-            stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
-            track_end(run.folder, "KILLED" if stopped else "FAILED")
-        raise
     if delivery is not None:
         # After an error nobody waits: the deliverer finishes by itself.
         await asyncio.to_thread(delivery.wait, experiment.tracking.drain_seconds)
+
+
+@contextmanager
+def end_told(folder: Path) -> Iterator[None]:
+    """Inside, an error is the end, in the tracker, of what has its spool in `folder`."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, RunLockedError):  # it is another's now
+            stopped = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+            track_end(folder, "KILLED" if stopped else "FAILED")
+        raise

@@ -18,29 +18,14 @@ from querist.lineage import Lineage, LineageReference, close_lineage, open_linea
 from querist.retraining.compare import judge
 from querist.retraining.promote import roll_back, settle
 from querist.retraining.steps import compare_versions, let_go
-from querist.runs.open import LEDGER_VARIABLE
 from tests.shared import postgres as servers
 from tests.shared.lineages import MODEL, PATIENCE, check_history
 
-postgres = servers.postgres
+postgres, url = servers.postgres, servers.url
 VERSIONS = 5
 EVERYTHING = CompareConfig.model_validate({"checks": [{"metric": "f1"}], "wins": 0.0})
 """What any challenger wins whose numbers are numbers."""
 BROKEN = {"learner": {"name": "retrained:Nowhere", "options": {"hidden": 4}}}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The configured database for ledgers; empty = a file in the model's folder."""
-    if request.param == "sqlite":
-        monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
-        yield ""
-        return
-    server = request.getfixturevalue("postgres")
-    made = server.new_database()
-    monkeypatch.setenv(LEDGER_VARIABLE, made)
-    yield made
-    server.drop_database(made)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,25 +24,11 @@ from tests.shared import postgres as servers
 from tests.shared import runs
 
 new_run, experiment, drive = runs.new_run, runs.experiment, runs.drive
-postgres = servers.postgres
+postgres, url = servers.postgres, servers.url
 
 AT_MOST = 5.0
 """Seconds until the second process has ended."""
 PATIENCE = 60.0
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The configured database for ledgers; empty = a file in each run's folder."""
-    if request.param == "sqlite":
-        monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
-        yield ""
-        return
-    server = request.getfixturevalue("postgres")
-    made = server.new_database()
-    monkeypatch.setenv(LEDGER_VARIABLE, made)
-    yield made
-    server.drop_database(made)
 
 
 def configure(url: str) -> None:

@@ -16,34 +16,17 @@ import pytest
 import yaml
 
 from ..conftest import Cli
+from ..deployments.test_serve import serving
 from .test_parallel_learners import reasons, result, several
 
 LEARNERS = ({"name": "a"}, {"name": "b", "stop": {"name": "max_iterations", "options": {"n": 1}}})
 
 
 @pytest.fixture
-def served(cli: Cli) -> Iterator[subprocess.Popen[bytes]]:
+def served(cli: Cli) -> Iterator[None]:
     """The deployment `active_learning`, served to the tests' Prefect server."""
-    ours, theirs = os.pipe()
-    log = cli.cwd / "serve.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "querist.deployments.serve",
-             "--limit", "3", "--poll", "1", "--ready", str(theirs)],
-            cwd=cli.cwd, env=cli.env, pass_fds=[theirs], stdout=output, stderr=output,
-            start_new_session=True,
-        )  # fmt: skip
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as ready:
-        assert ready.read() == b"ready\n", log.read_text()
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+    with serving(cli, "--limit", 3):
+        yield
 
 
 def write(cli: Cli, content: dict[str, Any]) -> None:

@@ -21,6 +21,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from querist.runs.open import LEDGER_VARIABLE
+
 START_SECONDS = 30
 _numbers = itertools.count()
 
@@ -171,3 +173,17 @@ def postgres_url(postgres: Server) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The configured database for ledgers; empty = a file in the folder of the run or model."""
+    if request.param == "sqlite":
+        monkeypatch.delenv(LEDGER_VARIABLE, raising=False)
+        yield ""
+        return
+    server = request.getfixturevalue("postgres")
+    made = server.new_database()
+    monkeypatch.setenv(LEDGER_VARIABLE, made)
+    yield made
+    server.drop_database(made)

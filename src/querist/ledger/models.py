@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from querist.errors import ChampionChangedError, RunError
@@ -47,7 +47,7 @@ class Version:
         version: its number, that of the retraining that made it.
         parent: the version that it started from; None for first weights, and for a run's model.
         fingerprint: SHA-256 of what it was trained on.
-        settings: what it is and how it was fitted: see `lineage.version.VersionSettings`.
+        settings: what it is and how it was fitted: see `config.learner.VersionSettings`.
         checkpoint: SHA-256 of its checkpoint's manifest.
     """
 
@@ -139,10 +139,7 @@ class ModelLedger(LeasedLedger):
             RunError: the key is taken: the same was learned in the same window before.
         """
         with self.db.writing() as c:
-            newest = select(func.max(t.retrainings.c.retraining)).where(
-                t.retrainings.c.run == self.db.run
-            )
-            number = 1 + (c.scalar(newest) or 0)
+            number = 1 + (c.scalar(self._newest()) or 0)
             row = {
                 "retraining": number, "key": key, "window": window, "fingerprint": fingerprint,
                 "settings": json.dumps(settings), "started": time.time(),
@@ -178,21 +175,20 @@ class ModelLedger(LeasedLedger):
 
     def unfinished(self, fingerprint: str) -> int | None:
         """The newest retraining, if it was to learn this and did not come to its end."""
-        query = select(t.retrainings.c.retraining, t.retrainings.c.fingerprint).where(
-            t.retrainings.c.run == self.db.run
-        )
-        rows = self.db.rows(query.order_by(t.retrainings.c.retraining.desc()).limit(1))
-        if not rows or rows[0].fingerprint != fingerprint:
+        if not self.was_cut_off():
             return None
-        number = int(rows[0].retraining)
-        return None if number == self.last_finished() else number
+        newest = self.retraining(int(self.db.value(self._newest())))
+        return int(newest.retraining) if newest.fingerprint == fingerprint else None
 
     def was_cut_off(self) -> bool:
         """Whether the newest retraining did not come to its end."""
-        newest = select(func.max(t.retrainings.c.retraining)).where(
+        return int(self.db.value(self._newest()) or 0) > self.last_finished()
+
+    def _newest(self) -> Select[Any]:
+        """The number of the newest retraining."""
+        return select(func.max(t.retrainings.c.retraining)).where(
             t.retrainings.c.run == self.db.run
         )
-        return int(self.db.value(newest) or 0) > self.last_finished()
 
     def last_finished(self) -> int:
         """The newest retraining that came to its end; 0 while there is none."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from querist.context import MetrologyContext, StopSet
 from querist.errors import StrategyError
 from querist.faults import crash_point
-from querist.runs.evaluations import predictions_on
+from querist.protocols import MetrologyStrategy
+from querist.runs.evaluations import predictions_of
 from querist.runs.model import bring_model_to
 from querist.runs.records import write_metrology
 from querist.runs.run import Run
@@ -65,8 +66,19 @@ def _stop_set(run: Run, iteration: int) -> StopSet | None:
 def measure(run: Run, iteration: int, stop_set: StopSet | None = None) -> dict[str, float]:
     """What the metrology strategies say of the learner as it is now."""
     context = metrology_context(run, iteration, stop_set)
+    return values_of(run.in_force(iteration).metrology, context)
+
+
+def values_of(
+    strategies: Iterable[MetrologyStrategy], context: MetrologyContext
+) -> dict[str, float]:
+    """What metrology strategies say, by metric.
+
+    Raises:
+        StrategyError: two of them measure the same, or a metric's name is no name.
+    """
     values: dict[str, float] = {}
-    for strategy in run.in_force(iteration).metrology:
+    for strategy in strategies:
         record = strategy.compute(context)
         for metric, value in record.values.items():
             if len(metric) > MAX_NAME or "\0" in metric:
@@ -95,7 +107,7 @@ def metrology_context(
     probabilities: torch.Tensor | None = None
     if test is not None and any(map(uses_test_set, run.strategies.metrology)):
         targets = test.targets
-        predictions, probabilities = predictions_on(run, test)
+        predictions, probabilities = predictions_of(run.learner, run.data.task, test.features())
     return MetrologyContext(
         task=run.data.task,
         classes=run.data.pool.classes,

@@ -14,9 +14,9 @@ import torch
 from querist.config.compare import CompareConfig
 from querist.config.retraining import Retraining
 from querist.context import MetrologyContext
-from querist.errors import StrategyError
 from querist.items.filters import is_there, value_at
 from querist.lineage import Lineage
+from querist.phases.metrology import values_of
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
 from querist.registry import build
@@ -25,6 +25,7 @@ from querist.retraining.detection import detections_of, true_boxes
 from querist.retraining.model import learner_of
 from querist.retraining.source import open_source
 from querist.retraining.track import track_evaluation
+from querist.runs.evaluations import predictions_of
 from querist.values import Evaluation, Outcomes, Task
 
 REPEATS = 5
@@ -123,12 +124,7 @@ def outcomes_of(
     """
     features = test.features()
     task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
-    probabilities = None
-    if task is Task.CLASSIFICATION:
-        probabilities = learner.predict_proba(features)
-        predictions = probabilities.argmax(1)
-    else:
-        predictions = learner.predict(features)
+    predictions, probabilities = predictions_of(learner, task, features)
     return Outcomes(
         task=task,
         classes=classes,
@@ -180,15 +176,8 @@ def measured(
         labeled=labels,
         iteration=version,
     )
-    values: dict[str, float] = {}
-    for component in settings.metrology:
-        strategy = build("metrology", component.name, component.options)
-        for metric, value in strategy.compute(context).values.items():
-            if metric in values:
-                raise StrategyError(
-                    f"two metrology strategies measure {metric!r}: remove one of them"
-                )
-            values[metric] = float(value)
+    strategies = [build("metrology", m.name, m.options) for m in settings.metrology]
+    values = values_of(strategies, context)
     if outcomes.seconds is not None:
         values["latency"] = outcomes.seconds
     return values

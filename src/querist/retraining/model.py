@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from querist.errors import ConfigurationError, RunError
 from querist.learners.build import build_learner
 from querist.learners.restore import learner_from
 from querist.lineage import Lineage
+from querist.phases.conclude import SUMMARY_FILE, read_summary
 from querist.protocols import Learner
 from querist.runs.checkpoints import read_checkpoint
 from querist.runs.open import EXPERIMENT_FILE, run_folder
@@ -86,15 +86,12 @@ def _run_settings(root: Path, run_id: str) -> dict[str, Any]:
 
 
 def _model_of_run(folder: Path) -> Path:
-    from querist.phases.conclude import SUMMARY_FILE
-
     if not (folder / SUMMARY_FILE).exists():
         raise RunError(
             f"run {folder.name} has not ended, so it yields no model yet: wait for it, or start "
             "from another base"
         )
-    iteration = json.loads((folder / SUMMARY_FILE).read_bytes())["model_iteration"]
-    return folder / "checkpoints" / f"step_{iteration:04d}"
+    return folder / "checkpoints" / f"step_{read_summary(folder).model_iteration:04d}"
 
 
 def weights_of(lineage: Lineage, base: Base) -> Weights:

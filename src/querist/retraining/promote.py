@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from querist.config.compare import CompareConfig
 from querist.errors import ChampionChangedError, RunError
 from querist.faults import crash_point
 from querist.ledger.models import DISCARDED, LAST_STEP, PROMOTED, ROLLED_BACK, Promotion
@@ -106,8 +107,6 @@ def settle(lineage: Lineage, challenger: int, verdict: dict[str, Any]) -> Promot
 
 def judge_again(lineage: Lineage, challenger: int, config: dict[str, Any]) -> dict[str, Any]:
     """A verdict against whoever is champion by now."""
-    from querist.config.compare import CompareConfig
-
     settings = lineage.settings(challenger)
     return judge(lineage, challenger, settings, CompareConfig.model_validate(config))
 

@@ -6,15 +6,11 @@ said from the ledger and has a name (`once`), so that saying it again changes no
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from querist.config.retraining import Retraining
 from querist.ledger.models import DISCARDED, PROMOTED, ROLLED_BACK
@@ -26,14 +22,17 @@ from querist.retraining.source import open_source
 from querist.runs.tracking import (
     EXAMPLE_ROWS,
     FINAL_MODEL,
+    INPUT_EXAMPLE,
+    OUTPUT_EXAMPLE,
+    append_file,
     code_version,
     flat_parameters,
     tracking_address,
+    write_examples,
 )
 from querist.runs.tracking import (
     track_end as track_end_in,
 )
-from querist.storage.atomic import sha256, write_file
 from querist.storage.plain import digest_of
 from querist.tracking.spool import TrackingSpool
 from querist.values import Task
@@ -129,7 +128,7 @@ def _introduce(
             "features": [],
         },
     )
-    _artifact(spool, SETTINGS_FILE)
+    append_file(spool, SETTINGS_FILE)
 
 
 def _model(lineage: Lineage, spool: TrackingSpool, settings: Retraining, version: int) -> None:
@@ -144,29 +143,17 @@ def _model(lineage: Lineage, spool: TrackingSpool, settings: Retraining, version
     learner = learner_of(lineage, version)
     classify = learner.task is Task.CLASSIFICATION
     outputs = learner.predict_proba(features) if classify else learner.predict(features)
-    _write_example(folder / "input_example.npy", features)
-    _write_example(folder / "output_example.npy", outputs)
+    write_examples(folder, features, outputs)
     spool.append(
         "model",
         once=once,
         checkpoint=str(lineage.checkpoints(version).path(version).relative_to(folder)),
         experiment_file=SETTINGS_FILE,
-        input_example="input_example.npy",
-        output_example="output_example.npy",
+        input_example=INPUT_EXAMPLE,
+        output_example=OUTPUT_EXAMPLE,
         name=FINAL_MODEL,
         step=version,
     )
-
-
-def _write_example(path: Path, values: torch.Tensor) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, values.float().numpy() if values.is_floating_point() else values.numpy())
-    write_file(path, buffer.getvalue())
-
-
-def _artifact(spool: TrackingSpool, path: str, below: str | None = None) -> None:
-    once = f"artifact {path} {sha256((spool.folder / path).read_bytes())}"
-    spool.append("artifact", once=once, path=path, artifact_path=below)
 
 
 def track_evaluation(lineage: Lineage, version: int, outcome: dict[str, Any]) -> None:
@@ -188,7 +175,7 @@ def track_verdict(lineage: Lineage, version: int, files: tuple[str, ...]) -> Non
     with spool_of(lineage, version) as spool:
         if spool.status is not None:
             for path in files:
-                _artifact(spool, path, str(Path(path).parent) if "/" in path else None)
+                append_file(spool, path, str(Path(path).parent) if "/" in path else None)
 
 
 def track_registry(

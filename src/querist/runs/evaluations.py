@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from querist.pools.labeled import LabeledSet
+from querist.protocols import Predictor
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.values import Evaluation, Outcomes, Task
@@ -24,12 +24,14 @@ def evaluations(
     return old, _evaluation(run, iteration, wanted=wanted)
 
 
-def predictions_on(run: Run, test: LabeledSet) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What the learner as it is now predicts: classes or numbers, and probabilities of classes."""
-    if run.data.task is Task.CLASSIFICATION:
-        probabilities = run.learner.predict_proba(test.features())
+def predictions_of(
+    learner: Predictor, task: Task, features: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What a learner as it is now predicts: classes or numbers, and probabilities of classes."""
+    if task is Task.CLASSIFICATION:
+        probabilities = learner.predict_proba(features)
         return probabilities.argmax(1), probabilities
-    return run.learner.predict(test.features()), None
+    return learner.predict(features), None
 
 
 def _evaluation(run: Run, iteration: int, *, wanted: bool) -> Evaluation:
@@ -47,7 +49,7 @@ def _outcomes(run: Run, iteration: int) -> Outcomes | None:
     if test is None:
         return None
     bring_model_to(run, iteration)
-    predictions, probabilities = predictions_on(run, test)
+    predictions, probabilities = predictions_of(run.learner, run.data.task, test.features())
     return Outcomes(
         run.data.task, run.data.pool.classes, test.targets, predictions, probabilities
     )  # fmt: skip

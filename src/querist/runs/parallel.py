@@ -30,12 +30,13 @@ from querist.runs.records import read_metrology
 from querist.runs.reference import RunReference
 from querist.runs.tracking import (
     FINAL_MODEL,
+    append_file,
     code_version,
     flat_parameters,
     track_end,
     tracking_address,
 )
-from querist.storage.atomic import TEMPORARY, create_folder, sha256, write_file
+from querist.storage.atomic import TEMPORARY, create_folder, write_file
 from querist.tracking.spool import TrackingSpool
 
 PARALLEL_FILE = "parallel.yaml"
@@ -156,8 +157,7 @@ class ParallelRun:
 
     def _track_file(self, path: str, below: str | None = None) -> None:
         if self.spool.status is not None:
-            once = f"artifact {path} {sha256((self.folder / path).read_bytes())}"
-            self.spool.append("artifact", once=once, path=path, artifact_path=below)
+            append_file(self.spool, path, below)
 
     def track_end(self, status: str) -> None:
         """Tell the tracker how the parallel run ended: FINISHED, FAILED or KILLED."""

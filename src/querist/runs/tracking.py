@@ -21,6 +21,7 @@ import torch
 
 from querist.config.tracking import TrackingConfig
 from querist.errors import CheckpointError, StorageError
+from querist.protocols import Spool
 from querist.runs.append_data import ItemPool
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
@@ -31,6 +32,7 @@ from querist.tracking.spool import TrackingSpool
 from querist.values import Phase, Task
 
 EXAMPLE_ROWS = 5
+INPUT_EXAMPLE, OUTPUT_EXAMPLE = "input_example.npy", "output_example.npy"
 FINAL_MODEL = "model"
 """What the model that a run yields is called in the tracker."""
 PAUSED = "SCHEDULED"
@@ -204,22 +206,25 @@ def track_model(run: Run, iteration: int, name: str) -> None:
     classify = run.data.task is Task.CLASSIFICATION
     outputs = run.learner.predict_proba(features) if classify else run.learner.predict(features)
     folder = run.reference.folder
-    paths = {}
-    for key, values in (("input", features), ("output", outputs)):
-        buffer = io.BytesIO()
-        np.save(buffer, values.float().numpy() if values.is_floating_point() else values.numpy())
-        write_file(folder / f"{key}_example.npy", buffer.getvalue())
-        paths[key] = f"{key}_example.npy"
+    write_examples(folder, features, outputs)
     run.spool.append(
         "model",
         once=once,
         checkpoint=str(run.checkpoints.path(iteration).relative_to(folder)),
         experiment_file="experiment.yaml",
-        input_example=paths["input"],
-        output_example=paths["output"],
+        input_example=INPUT_EXAMPLE,
+        output_example=OUTPUT_EXAMPLE,
         name=name,
         step=iteration,
     )
+
+
+def write_examples(folder: Path, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+    """Write what a model is logged with: a few samples, and what it says of them."""
+    for name, values in ((INPUT_EXAMPLE, inputs), (OUTPUT_EXAMPLE, outputs)):
+        buffer = io.BytesIO()
+        np.save(buffer, values.float().numpy() if values.is_floating_point() else values.numpy())
+        write_file(folder / name, buffer.getvalue())
 
 
 def _example(run: Run) -> torch.Tensor | None:
@@ -233,9 +238,13 @@ def _example(run: Run) -> torch.Tensor | None:
 def track_file(run: Run, path: Path, artifact_path: str | None = None) -> None:
     """Hand a file of the run's folder to the tracker; again only if it has changed."""
     if run.experiment.tracking.enabled:
-        relative = str(path.relative_to(run.reference.folder))
-        once = f"artifact {relative} {sha256(path.read_bytes())}"
-        run.spool.append("artifact", once=once, path=relative, artifact_path=artifact_path)
+        append_file(run.spool, str(path.relative_to(run.reference.folder)), artifact_path)
+
+
+def append_file(spool: Spool, path: str, artifact_path: str | None = None) -> None:
+    """Hand a file of the spool's folder to the tracker; again only if it has changed."""
+    once = f"artifact {path} {sha256((spool.folder / path).read_bytes())}"
+    spool.append("artifact", once=once, path=path, artifact_path=artifact_path)
 
 
 def track_end(folder: Path, status: str, **tags: str) -> None:
