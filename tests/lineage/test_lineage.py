@@ -135,6 +135,7 @@ def test_a_ledger_that_lost_its_lineage_file_is_not_overwritten(tmp_path: Path) 
         place.retrain()
         (place.reference.folder / "lineage.yaml").unlink()
         (place.reference.folder / "versions").rename(tmp_path / "versions")
+        (place.reference.folder / "items.jsonl").rename(tmp_path / "items.jsonl")
         with pytest.raises(RunExistsError, match="has a run blobs already: choose another id"):
             place.pull()
         (tmp_path / "versions").rename(place.reference.folder / "versions")
