@@ -16,8 +16,8 @@ from prefect.events.actions import RunDeployment, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-LABELS_COLLECTED = "querist.labels.collected"
-"""Emitted when a collection of labels ends, about `querist.run.<run_id>`."""
+from querist.tasks.events import LABELS_COLLECTED
+
 NOTIFY = "querist: tell of failures"
 _ENDS_BADLY = ("Failed", "Crashed", "TimedOut")
 _SETS = ("after", "expect", "for_each")
@@ -56,22 +56,19 @@ def run_on_labels(
     )
 
 
-def run_on_event(
-    full_name: str, deployment: UUID, event: str, parameters: Mapping[str, Any] | None = None
-) -> AutomationCore:
+def run_on_event(full_name: str, deployment: UUID, event: str) -> AutomationCore:
     """Runs a deployment whenever an event comes, whatever it is about.
 
     Args:
         full_name: the deployment's.
         deployment: the deployment.
         event: its name; `.*` at its end stands for all that begin so.
-        parameters: in place of the deployment's own.
     """
     return AutomationCore(
         name=on_event(full_name, event),
         description=f"Runs {full_name} on the event {event}.",
         trigger=_whenever(event, {}),
-        actions=[_run(deployment, parameters)],
+        actions=[_run(deployment, None)],
     )
 
 

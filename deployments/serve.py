@@ -35,6 +35,7 @@ from querist.deployments.serving import Serving
 from querist.deployments.zombies import HEARTBEAT_SECONDS, install_automation, reap
 from querist.errors import ConfigurationError
 from querist.runs.host import HOST_VARIABLE
+from querist.tasks.events import LABELS_COLLECTED
 
 REAP_EVERY_SECONDS = 30.0
 OWN_EVENTS = ("querist.model", "prefect.flow-run", "prefect.task-run", "prefect.deployment")
@@ -56,7 +57,7 @@ def offers_and_schedule(serving: Serving) -> tuple[list[Offer], Schedule | None]
     if serving.on_event and not any(offer.retraining for offer in offers):
         raise ConfigurationError("--on-event runs retrainings: name the file of one")
     for event in serving.on_event:
-        if fnmatchcase(automations.LABELS_COLLECTED, event):
+        if fnmatchcase(LABELS_COLLECTED, event):
             raise ConfigurationError(
                 f"--on-event {event} would collect labels on its own labels for ever: say "
                 "--on-labels, which does not"

@@ -23,10 +23,11 @@ from prefect.events.clients import PrefectEventsClient
 
 from querist.config.load import build_experiment
 from querist.config.retraining import build_retraining
-from querist.deployments.automations import LABELS_COLLECTED, NOTIFY, on_event, on_labels
+from querist.deployments.automations import NOTIFY, on_event, on_labels
 from querist.deployments.embedded_server import SHARED_SETTINGS, listen, start_prefect
 from querist.deployments.served_flows import DESCRIPTIONS
 from querist.deployments.up import answers
+from querist.tasks.events import LABELS_COLLECTED
 
 from ..conftest import REPOSITORY, Cli, environment
 
