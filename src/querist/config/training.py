@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from querist.config.component import Component
+from querist.config.distributed import DistributedConfig
 from querist.config.group import Group
 from querist.config.limits import shown
 
@@ -26,6 +27,56 @@ class EarlyStopping(Group):
     """Go back to the weights of the best epoch."""
 
 
+class WarmStart(Group):
+    """Which weights an iteration begins with. `true` or `fine_tune`, `false` or `scratch`, or
+    `shrink_and_perturb`.
+    """
+
+    mode: Literal["fine_tune", "scratch", "shrink_and_perturb"] = "fine_tune"
+    """`fine_tune`: those of the last iteration. `scratch`: the first weights, each time.
+    `shrink_and_perturb`: those of the last iteration, made smaller, plus fresh ones (Ash and
+    Adams, 2020)."""
+
+    shrink: float = Field(default=0.6, ge=0.0, le=1.0)
+    """Of `shrink_and_perturb`: what the last weights are multiplied by."""
+
+    perturb: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Of `shrink_and_perturb`: what the fresh weights are multiplied by."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_word(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return {"mode": "fine_tune" if value else "scratch"}
+        return {"mode": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _factors_belong_to_a_mode(self) -> Self:
+        if self.mode == "shrink_and_perturb":
+            return self
+        for name in ("perturb", "shrink"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no effect with mode {self.mode}: set mode to shrink_and_perturb, "
+                    "or remove it"
+                )
+        return self
+
+
+class LoaderConfig(Group):
+    """How batches are read that are not in memory. Tensors in memory are batched on the device."""
+
+    workers: int = Field(default=0, ge=0, le=256)
+    """Processes that read samples. 0 = the training process reads them itself."""
+
+    prefetch: int = Field(default=2, ge=1, le=1024)
+    """Batches that each worker reads ahead."""
+
+    pin_memory: Literal["auto"] | bool = "auto"
+    """Read into page-locked memory, from which a GPU copies while it computes. `auto`: where the
+    device is a GPU."""
+
+
 class TrainingConfig(Group):
     """How the learner is fitted in every iteration."""
 
@@ -36,7 +87,17 @@ class TrainingConfig(Group):
     """Epochs of every later iteration; default: as many as the first. 0 = no fine-tuning."""
 
     batch_size: int = Field(default=16, ge=1, le=10**7)
-    """Samples per optimizer step; the last batch of an epoch may be smaller."""
+    """Samples per batch, in each process."""
+
+    last_batch: Literal["keep", "drop", "fill"] = "keep"
+    """The last batch of an epoch, where the samples do not come out even: it is smaller, left out,
+    or filled up with the first samples of the epoch's order."""
+
+    accumulate_batches: int = Field(default=1, ge=1, le=10**6)
+    """Batches per optimizer step; their gradients are averaged."""
+
+    clip_grad_norm: float | None = Field(default=None, gt=0.0, le=1e9)
+    """Longer gradients are shortened to this norm, over all weights. Default: none are."""
 
     optimizer: Component = Component(name="Adam", options={"lr": 1e-3})
     """A torch optimizer by name, with its options (`lr` among them)."""
@@ -50,8 +111,8 @@ class TrainingConfig(Group):
     reset_optimizer: bool = True
     """Start every iteration with a fresh optimizer; false keeps its state (momentum and so on)."""
 
-    warm_start: bool = True
-    """Go on from the last iteration's weights; false trains from the first weights each time."""
+    warm_start: WarmStart = WarmStart()
+    """Which weights an iteration begins with; just `false` trains from the first ones each time."""
 
     loss: Literal["auto", "cross_entropy", "bce_with_logits", "mse", "l1", "huber"] = "auto"
     """Loss of the default training step. `auto`: cross_entropy for classes
@@ -79,12 +140,34 @@ class TrainingConfig(Group):
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """Type of weights and features."""
 
+    mixed_precision: Literal["bf16", "fp16"] | None = None
+    """Compute in half precision where that is safe, with weights in `dtype`; fp16 scales the loss.
+    Default: all in `dtype`."""
+
+    tf32: bool = False
+    """Let NVIDIA GPUs multiply float32 matrices in TF32: faster, with 10 bits of mantissa."""
+
+    compile: bool = False
+    """Compile the model with `torch.compile`: worth it for large models and long trainings."""
+
+    static_capture: Literal["auto"] | bool = "auto"
+    """Record a training step once and replay it: a CUDA graph on a GPU, a graph of plain
+    operations on the CPU. `auto`: where it is known to be safe and faster. `true`: wherever it is
+    possible; the log says why where it is not. The module must do the same in each step."""
+
+    loader: LoaderConfig = LoaderConfig()
+    """How batches are read that are not in memory."""
+
     threads: Literal["auto"] | int = "auto"
     """CPU threads of torch and scikit-learn. `auto`: one for small models (more only slow them
     down), all cores for large ones."""
 
-    processes: Literal[1] = 1
-    """Training processes. Only 1 so far: distributed training is not built yet."""
+    processes: int = Field(default=1, ge=1, le=1024)
+    """Training processes (ranks) on a machine, each with its share of every epoch's samples.
+    `batch_size` is each one's own: two processes take steps of twice as many samples."""
+
+    distributed: DistributedConfig = DistributedConfig()
+    """How several processes work together."""
 
     @field_validator("threads")
     @classmethod
@@ -92,6 +175,25 @@ class TrainingConfig(Group):
         if threads != "auto" and not 1 <= threads <= 1024:
             raise ValueError(f"threads is 'auto' or 1 to 1024, not {threads}")
         return threads
+
+    @model_validator(mode="after")
+    def _precisions_fit(self) -> Self:
+        if self.mixed_precision is not None and self.dtype != "float32":
+            raise ValueError(
+                f"mixed_precision {self.mixed_precision} computes with float32 weights, dtype is "
+                f"{self.dtype}: remove one of them"
+            )
+        if self.mixed_precision == "fp16" and self.optimizer.name.lower() == "lbfgs":
+            raise ValueError(
+                "LBFGS evaluates a batch several times, which the loss scaling of fp16 cannot "
+                "follow: use bf16 or another optimizer"
+            )
+        if self.accumulate_batches > 1 and self.optimizer.name.lower() == "lbfgs":
+            raise ValueError(
+                "LBFGS evaluates one batch several times: accumulate_batches must be 1; raise "
+                "batch_size instead"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_optimizer_and_scheduler(self) -> Self:
@@ -107,6 +209,11 @@ class TrainingConfig(Group):
         if self.scheduler is not None:
             check_scheduler(self.scheduler.name, self.scheduler.options)
         return self
+
+    @property
+    def ranks(self) -> int:
+        """Training processes on all machines."""
+        return self.processes * self.distributed.nodes
 
     @property
     def fine_tuning_epochs(self) -> int:

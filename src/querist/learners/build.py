@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
@@ -49,16 +50,26 @@ def build_learner(
     Raises:
         LearnerError: what the name gives is no model, or does not fit the data.
     """
-    seed = derive_seed(settings.seed, SETUP, "setup", "first weights")
-    with seeded_globally(seed):
-        made = build("learner", settings.learner.name, settings.learner.options)
-    return as_learner(made, settings, classes=classes, sample=sample)
+
+    def make(seed: int) -> Any:
+        with seeded_globally(seed):
+            return build("learner", settings.learner.name, settings.learner.options)
+
+    made = make(derive_seed(settings.seed, SETUP, "setup", "first weights"))
+    return as_learner(made, settings, classes=classes, sample=sample, remake=make)
 
 
 def as_learner(
-    made: Any, settings: DescribesLearner, *, classes: int | None, sample: torch.Tensor | None
+    made: Any,
+    settings: DescribesLearner,
+    *,
+    classes: int | None,
+    sample: torch.Tensor | None,
+    remake: Callable[[int], Any] | None = None,
 ) -> Learner:
     """A module, an estimator or a learner as a learner.
+
+    `remake` makes what was made once more, from another seed.
 
     Raises:
         LearnerError: it is none of them, or does not fit the data.
@@ -73,6 +84,7 @@ def as_learner(
             loop=build("loop", training.loop.name, training.loop.options),
             train_step=_step(training.train_step_fn),
             validate_step=_step(training.validate_step_fn),
+            remake=remake,
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
         told = getattr(made, "learns", None)

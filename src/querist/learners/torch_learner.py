@@ -11,9 +11,10 @@ import torch
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.losses import LOSSES, choose_loss, probabilities
+from querist.learners.warm_start import shrink_and_perturb
 from querist.pools.labeled import LabeledSet
 from querist.protocols import TrainingLoop, TrainStep, ValidateStep
-from querist.randomness import seeded_globally
+from querist.randomness import derive_seed, seeded_globally
 from querist.training.batches import to_device
 from querist.training.job import TrainingJob, TrainingReport
 from querist.training.loop import (
@@ -64,6 +65,8 @@ class TorchLearner:
         settings: loss, device, dtype and threads are taken from here.
         loop: the training loop.
         train_step, validate_step: instead of the loss.
+        remake: `seed -> module`, the model with other first weights; None where it cannot be made
+            anew.
 
     Raises:
         LearnerError: the module cannot take the sample, or its outputs do not fit the classes.
@@ -79,6 +82,7 @@ class TorchLearner:
         loop: TrainingLoop,
         train_step: TrainStep | None = None,
         validate_step: ValidateStep | None = None,
+        remake: Callable[[int], torch.nn.Module] | None = None,
     ) -> None:
         self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
         self.classes = classes
@@ -86,6 +90,7 @@ class TorchLearner:
         self.dtype = _DTYPES[settings.dtype]
         self.module = module.to(self.device, self.dtype)
         self._loop = loop
+        self._remake = remake
         self._parameters = sum(p.numel() for p in self.module.parameters())
         self._threads = choose_threads(settings.threads, self._parameters)
         self._optimizer_state: Mapping[str, Any] | None = None
@@ -140,9 +145,9 @@ class TorchLearner:
         return LOSSES[self.loss](model(features), targets)
 
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
-        """Train the module in place; from the first weights where `warm_start` is false."""
-        if not job.settings.warm_start and job.iteration > 0:
-            weights_from_bytes(self.module, self._first_weights)
+        """Train the module in place, from the weights that `warm_start` says."""
+        if job.iteration > 0:
+            self._start_from(job)
         job = replace(
             job,
             device=self.device,
@@ -156,6 +161,22 @@ class TorchLearner:
         self.module.eval()
         self._optimizer_state = report.optimizer_state
         return report
+
+    def _start_from(self, job: TrainingJob) -> None:
+        """Bring the weights to where `warm_start` wants an iteration to begin."""
+        start = job.settings.warm_start
+        if start.mode == "scratch":
+            weights_from_bytes(self.module, self._first_weights)
+        elif start.mode == "shrink_and_perturb":
+            if self._remake is None:
+                raise LearnerError(
+                    "warm_start shrink_and_perturb needs a model that can be made anew: name it "
+                    "in the configuration, or give TorchLearner remake"
+                )
+            fresh = self._remake(derive_seed(job.seed, job.iteration, "train", "fresh weights"))
+            shrink_and_perturb(
+                self.module, fresh, shrink=start.shrink, perturb=start.perturb
+            )
 
     def _outputs(self, features: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.module(to_device(features, self.device, self.dtype))

@@ -12,16 +12,27 @@ from querist.config.training import TrainingConfig
 from querist.pools.labeled import LabeledSet
 from querist.protocols import PartialCheckpoints, TrainStep, ValidateStep
 from querist.randomness import derive_seed
+from querist.training.group import Alone, Group
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Where training is after an epoch."""
+    """Where training is after an epoch.
+
+    Attributes:
+        epoch, epochs: how many are done, and how many there are at most.
+        train_loss: mean over the epoch's batches.
+        validation_loss: None without validation.
+        samples_per_second: samples of this epoch over its wall time; None where nobody measured.
+        lr: the learning rate that the epoch had; None where the learner has none.
+    """
 
     epoch: int
     epochs: int
     train_loss: float
     validation_loss: float | None = None
+    samples_per_second: float | None = None
+    lr: float | None = None
 
 
 def _no_step(model: Any, batch: Any) -> Any:
@@ -43,6 +54,9 @@ class TrainingJob:
         validation: what `validate_step` is run on; None = no validation.
         optimizer_state: state to go on from; None = a fresh optimizer.
         partial: where to keep the state in mid-training; None = nowhere.
+        group: the processes of this training, of which this is one.
+        unrepeatable: why the step may do something else each time with equal batches; None where
+            it is known to do the same. Only what repeats is captured unasked.
         on_epoch: called after every epoch.
     """
 
@@ -56,6 +70,8 @@ class TrainingJob:
     validation: LabeledSet | None = None
     optimizer_state: Mapping[str, Any] | None = None
     partial: PartialCheckpoints | None = None
+    group: Group = field(default_factory=Alone)
+    unrepeatable: str | None = "nobody has looked at the step"
     on_epoch: Callable[[EpochReport], None] = field(default=lambda report: None)
 
     @property
@@ -85,6 +101,11 @@ class TrainingReport:
         validation_loss: of the weights that were kept; None without validation.
         stopped_early: whether early stopping ended it.
         optimizer_state: to go on from, where `reset_optimizer` is false.
+        samples: samples that were learned from, repeats counted.
+        seconds: wall time by part: data, forward, backward, optimizer, validation, checkpoint,
+            capture.
+        device_memory: most bytes that the device held during training; None on the CPU.
+        captured: whether steps were replayed from a capture; else why not, in words.
     """
 
     epochs: int
@@ -93,3 +114,7 @@ class TrainingReport:
     validation_loss: float | None = None
     stopped_early: bool = False
     optimizer_state: Mapping[str, Any] | None = None
+    samples: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    device_memory: int | None = None
+    captured: bool | str = False
