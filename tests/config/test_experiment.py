@@ -96,7 +96,7 @@ RELATIONS = [
     ({"data": {"initial": {"indices": [10**30]}}}, ["data.initial.indices"]),
     ({"training": {"device": "gpu"}}, ["training.device", "gpu"]),
     ({"training": {"threads": 0}}, ["threads", "auto"]),
-    ({"training": {"processes": 4}}, ["training.processes"]),
+    ({"training": {"processes": 0}}, ["training.processes"]),
     ({"seed": -1}, ["seed", "-1"]),
     ({"seed": math.nan}, ["seed"]),
     ({"training": {"fine_tuning_lr": math.inf}}, ["fine_tuning_lr"]),
