@@ -20,7 +20,7 @@ DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel retrain bench bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-training bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ retrain: $(SERVICE_READY) ## label, retrain, compare and promote, as deployments
 
 bench: $(USER_READY) ## time the two moons
 	$(BIN)/python benchmarks/moons.py $(ARGS)
+
+bench-training: $(USER_READY) ## time training against a loop by hand
+	$(BIN)/python benchmarks/training.py $(ARGS)
 
 bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 	$(BIN)/python benchmarks/durability.py $(ARGS)
