@@ -11,6 +11,8 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c c
 
 # Arguments passed on: `make test ARGS="tests/pools -k split -x"`.
 ARGS ?=
+# Tests run in so many processes; JOBS=0 for one, which a debugger needs.
+JOBS ?= 2
 # `make faults FAULTS=nightly` makes all tries of the matrix.
 FAULTS ?= ci
 
@@ -50,10 +52,10 @@ bench-parallel: $(USER_READY) ## what learners side by side cost
 	$(BIN)/python benchmarks/parallel.py $(ARGS)
 
 test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
-	$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults -n $(JOBS) --dist loadfile $(ARGS)
 
 faults: $(DEV_READY) ## the matrix of faults: CI size, or FAULTS=nightly; ARGS goes to pytest
-	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 $(ARGS)
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 -n $(JOBS) --dist loadfile $(ARGS)
 
 mutations: $(DEV_READY) ## break what durability rests on, and see that the tests notice
 	$(BIN)/python .ci/mutations.py $(ARGS)
