@@ -22,7 +22,7 @@ DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel retrain bench bench-training bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ bench: $(USER_READY) ## time the two moons
 
 bench-training: $(USER_READY) ## time training against a loop by hand
 	$(BIN)/python benchmarks/training.py $(ARGS)
+
+bench-gpu: $(USER_READY) ## what captures gain on an NVIDIA GPU
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 	$(BIN)/python benchmarks/durability.py $(ARGS)
