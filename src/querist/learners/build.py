@@ -53,7 +53,11 @@ def build_learner(
 
     def make(seed: int) -> Any:
         with seeded_globally(seed):
-            return build("learner", settings.learner.name, settings.learner.options)
+            made = build("learner", settings.learner.name, settings.learner.options)
+            told = getattr(made, "learns", None)
+            if callable(told):  # here, since a module may make its last layer only now
+                told(classes)
+            return made
 
     made = make(derive_seed(settings.seed, SETUP, "setup", "first weights"))
     return as_learner(made, settings, classes=classes, sample=sample, remake=make)
@@ -87,9 +91,6 @@ def as_learner(
             remake=remake,
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
-        told = getattr(made, "learns", None)
-        if callable(told):
-            told(classes)
         return cast(Learner, made)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         return SklearnLearner(made, classes=classes, threads=choose_threads(training.threads, 0))
