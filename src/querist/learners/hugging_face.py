@@ -7,7 +7,6 @@ no code that comes with a model is run, and weights are read from safetensors on
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from querist.errors import ConfigurationError, LearnerError, QueristError, UnknownNameError
+from querist.offline import import_transformers, local_folder, quietly
 from querist.registry import register
 
 _log = logging.getLogger(__name__)
@@ -29,44 +29,6 @@ _SAID_ELSEWHERE = {
     "torch_dtype": "training.dtype",
 }
 _SHOWN = 5
-
-
-def import_transformers() -> Any:
-    """The package transformers, told to stay off the network.
-
-    Raises:
-        ConfigurationError: it is not installed.
-    """
-    # Read when the package is imported; a process that has it from elsewhere keeps its own choice,
-    # and `local_files_only` says the same for each call.
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        os.environ.setdefault(name, "1")
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            "Hugging Face models and tokenizers need transformers: pip install "
-            "'querist[transformers]'"
-        ) from error
-    return transformers
-
-
-def local_folder(path: Any, what: str, file: str) -> Path:
-    """The folder at `path`; names of the hub are none.
-
-    Raises:
-        ConfigurationError: there is no such folder, or `file` is not in it.
-    """
-    if not isinstance(path, str) or not path or "\0" in path or not os.path.isdir(path):
-        raise ConfigurationError(
-            f"{what} is a local folder, nothing is downloaded, and there is no folder "
-            f"{path!r:.200}: save it there first (save_pretrained)"
-        )
-    if not (Path(path) / file).is_file():
-        raise ConfigurationError(
-            f"{what} is a folder with {file}, unlike {path!r:.200}: write it with save_pretrained"
-        )
-    return Path(path)
 
 
 class HuggingFaceModule(torch.nn.Module):
@@ -285,14 +247,14 @@ def _read_config(transformers: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _from_config(transformers: Any, kind: Any, settings: Any, outputs: int) -> torch.nn.Module:
-    with _refusals("config"), _quiet(transformers):
+    with _refusals("config"), quietly(transformers):
         mine = type(settings).from_dict({**settings.to_dict(), "num_labels": outputs})
         made: torch.nn.Module = kind.from_config(mine, trust_remote_code=False)
     return made
 
 
 def _from_folder(kind: Any, folder: Path, outputs: int, new_head: bool) -> torch.nn.Module:
-    with _refusals(f"model {str(folder)!r:.200}"), _quiet(import_transformers()):
+    with _refusals(f"model {str(folder)!r:.200}"), quietly(import_transformers()):
         made, about = kind.from_pretrained(
             str(folder),
             num_labels=outputs,
@@ -333,18 +295,3 @@ def _refusals(what: str) -> Iterator[None]:
     except Exception as error:  # a folder may hold anything, and its readers raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         raise ConfigurationError(f"transformers refused {what}: {reason}") from error
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and reports on the terminal inside; what matters is logged by us."""
-    logs = transformers.utils.logging
-    verbosity, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
-    logs.set_verbosity_error()
-    logs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logs.set_verbosity(verbosity)
-        if bars:
-            logs.enable_progress_bar()
