@@ -271,10 +271,11 @@ def _from_folder(kind: Any, folder: Path, outputs: int, new_head: bool) -> torch
             f"model {str(folder)!r:.200} has a head for another number of classes than {outputs} "
             f"({', '.join(mismatched[:_SHOWN])}): set new_head to true to begin with a fresh one"
         )
-    missing = sorted(about["missing_keys"])
-    if len(missing) == len(made.state_dict()):
+    missing, all_of_them = sorted(about["missing_keys"]), len(made.state_dict())
+    if len(missing) > all_of_them / 2:
         raise LearnerError(
-            f"model {str(folder)!r:.200} has none of the weights of a {type(made).__name__}: its "
+            f"a folder has most of the weights of its model, and {str(folder)!r:.200} has "
+            f"{all_of_them - len(missing)} of the {all_of_them} of a {type(made).__name__}: its "
             "config.json is of another model"
         )
     if fresh := [*missing, *mismatched]:
