@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from querist.registry import build
 
 pytest.importorskip("transformers", reason="the extra `transformers` is not there")
 
+MODULE = sys.modules[TextPool.__module__]
 ROWS = [("the cat sat", "pets"), ("a dog", "pets"), ("the stock fell, again", "money")]
 
 
@@ -95,7 +97,7 @@ def test_ids_take_four_bytes(tmp_path: Path, pool: Any) -> None:
 def test_chunks_do_not_matter(tmp_path: Path, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file = as_csv(tmp_path / "x.csv", ROWS * 3)
     whole = pool(file)
-    monkeypatch.setattr("querist.pools.texts.CHUNK", 2)
+    monkeypatch.setattr(MODULE, "CHUNK", 2)
     parts = pool(file)
     assert torch.equal(whole.features(torch.arange(9)), parts.features(torch.arange(9)))
     assert torch.equal(whole.targets(torch.arange(9)), parts.targets(torch.arange(9)))
@@ -141,8 +143,8 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "no rows": ("x.csv", b"text,label\n", "has no rows"),
     "nothing at all": ("x.csv", b"", "has no rows"),
     "another ending": ("x.txt", b"text,label\na,b\n", "in a .csv or .jsonl file, unlike"),
-    "no such text": ("x.csv", b"txt,label\na,b\n", "no column 'text', it has txt, label: set text"),
-    "no such label": ("x.csv", b"text,lbl\na,b\n", "no column 'label', it has text, lbl: set label"),
+    "no such text": ("x.csv", b"txt,label\na,b\n", "no column 'text', it has txt, label: set"),
+    "no such label": ("x.csv", b"text,lbl\na,b\n", "no column 'label', it has text, lbl: set"),
     "no label": ("x.csv", b"text,label\na dog,pets\na dog,\n", "line 3 of x.csv has ''"),
     "too few fields": ("x.csv", b"text,label\na dog\n", "line 2 of x.csv has None"),
     "too many fields": ("x.csv", b"text,label\na, dog,pets\n", "line 2 of x.csv has more fields"),
@@ -218,6 +220,6 @@ def test_classes_that_are_none(tmp_path: Path, pool: Any, value: Any) -> None:
 def test_a_column_of_too_many_values(
     tmp_path: Path, pool: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("querist.pools.texts._MOST_CLASSES", 1)
+    monkeypatch.setattr(MODULE, "_MOST_CLASSES", 1)
     with pytest.raises(DataError, match="has more than 1 different values"):
         pool(as_csv(tmp_path / "x.csv", ROWS))
