@@ -1,8 +1,19 @@
 """Learners: a model plus how it is fitted and how it predicts."""
 
-from querist.learners.build import build_learner
+from querist.learners.build import LearnerContext, MakesLearner, build_learner
 from querist.learners.command_learner import CommandLearner
+from querist.learners.partial_fit import PartialFit, PartialFitLearner
 from querist.learners.sklearn_learner import SklearnLearner, sklearn
 from querist.learners.torch_learner import TorchLearner
 
-__all__ = ["CommandLearner", "SklearnLearner", "TorchLearner", "build_learner", "sklearn"]
+__all__ = [
+    "CommandLearner",
+    "LearnerContext",
+    "MakesLearner",
+    "PartialFit",
+    "PartialFitLearner",
+    "SklearnLearner",
+    "TorchLearner",
+    "build_learner",
+    "sklearn",
+]
