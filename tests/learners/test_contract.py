@@ -119,3 +119,40 @@ class TestPartialFitOfNumbers(LearnerContract):
 class TestPartialFitOfNetworkForNumbers(LearnerContract):
     learner = partial_fit("MLPRegressor", hidden_layer_sizes=[16], learning_rate_init=0.02)
     task = Task.REGRESSION
+
+
+def ensemble(member: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": "ensemble", "options": {"member": member, "n": 3, **more}}
+
+
+class TestEnsemble(LearnerContract):
+    learner = ensemble(mlp())
+
+
+class TestEnsembleForNumbers(LearnerContract):
+    learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
+
+
+class TestBootstrappedEnsemble(LearnerContract):
+    learner = ensemble(mlp(), bootstrap=True)
+
+
+class TestBootstrappedEnsembleForNumbers(LearnerContract):
+    learner, task = ensemble(mlp(classes=1), bootstrap=True), Task.REGRESSION
+
+
+class TestEnsembleOneByOne(LearnerContract):
+    learner, training = ensemble(mlp(), bootstrap=True), {"clip_grad_norm": 1.0}
+
+
+class TestEnsembleOneByOneForNumbers(LearnerContract):
+    learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
+    training = {"clip_grad_norm": 1.0}
+
+
+class TestEnsembleOfEstimators(LearnerContract):
+    learner = ensemble(estimator("DecisionTreeClassifier"), bootstrap=True)
+
+
+class TestEnsembleOfPartialFit(LearnerContract):
+    learner = ensemble(partial_fit("SGDClassifier", loss="log_loss"))
