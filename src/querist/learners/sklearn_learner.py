@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,8 @@ class SklearnLearner:
         from threadpoolctl import threadpool_limits
 
         estimator = clone(self._template)
-        for name, value in sorted(estimator.get_params().items()):
-            # Inside a pipeline or an ensemble it is `step__random_state`.
-            if value is None and name.rpartition("__")[2] == "random_state":
-                seed = derive_seed(job.seed, job.iteration, "train", name) % 2**31
-                estimator.set_params(**{name: seed})
-        features, targets = _flat(labeled.features()), labeled.targets.numpy()
+        self._seed(estimator, lambda name: derive_seed(job.seed, job.iteration, "train", name))
+        features, targets = flat(labeled.features()), labeled.targets.numpy()
         try:
             with threadpool_limits(self._threads):
                 self._fitted = estimator.fit(features, targets)
@@ -96,6 +93,13 @@ class SklearnLearner:
             ) from error
         job.on_epoch(EpochReport(1, 1, loss))
         return TrainingReport(epochs=1, steps=1, train_loss=loss)
+
+    def _seed(self, estimator: Any, seed_of: Callable[[str], int]) -> None:
+        """Set every `random_state` that the template leaves open."""
+        for name, value in sorted(self._template.get_params().items()):
+            # Inside a pipeline or an ensemble it is `step__random_state`.
+            if value is None and name.rpartition("__")[2] == "random_state":
+                estimator.set_params(**{name: seed_of(name) % 2**31})
 
     def _training_loss(
         self, features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]
@@ -118,7 +122,11 @@ class SklearnLearner:
         """Probabilities over all classes, also those without a label so far."""
         estimator = self._estimator()
         found = np.zeros((len(features), self.classes or 0))
-        found[:, estimator.classes_.astype(np.int64)] = estimator.predict_proba(features)
+        known = estimator.classes_.astype(np.int64)
+        if len(known) == 1:  # histogram boosting then has two columns of one class
+            found[:, known] = 1.0
+        elif len(features):  # scikit-learn refuses none
+            found[:, known] = estimator.predict_proba(features)
         return found
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
@@ -129,13 +137,16 @@ class SklearnLearner:
         """
         if self.task is Task.REGRESSION:
             raise LearnerError("a regression learner has no class probabilities")
-        return torch.from_numpy(self._proba(_flat(features)))
+        return torch.from_numpy(self._proba(flat(features)))
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba(features).argmax(1)
-        return torch.from_numpy(np.asarray(self._estimator().predict(_flat(features))))
+        given = flat(features)
+        if not len(given):  # scikit-learn refuses none, but knows the shape of one
+            return torch.from_numpy(self._estimator().predict(np.zeros((1, given.shape[1])))[:0])
+        return torch.from_numpy(np.asarray(self._estimator().predict(given)))
 
     def state_files(self) -> dict[str, bytes]:
         """The fitted estimator in skops' format, which holds no code.
@@ -192,8 +203,9 @@ def _foreign(content: bytes) -> list[str]:
     return sorted(set(skops.io.get_untrusted_types(data=content)) - TRUSTED)
 
 
-def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
-    return np.asarray(features.reshape(len(features), -1).numpy())
+def flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Features `(n, ...)` as an array `(n, d)`."""
+    return np.asarray(features.reshape(len(features), math.prod(features.shape[1:])).numpy())
 
 
 def _normalized(content: bytes) -> bytes:
