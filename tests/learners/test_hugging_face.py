@@ -5,8 +5,9 @@ import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from querist.errors import ConfigurationError, LearnerError, QueristError
 from querist.learners import TorchLearner, build_learner, hf_image_classifier
 from querist.learners.hugging_face import HuggingFaceModule, hf_sequence_classifier
 from querist.pools import LabeledSet, TensorPool
+from querist.protocols import Learner
 from querist.randomness import seeded_globally
 from querist.registry import build
+from querist.testing import LearnerContract
 
 pytest.importorskip("transformers", reason="the extra `transformers` is not there")
 
@@ -389,3 +392,63 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'querist\[transformers\]'"):
         hf_image_classifier(config=VIT)
+
+
+# The contract of learners ------------------------------------------------------------------------
+
+
+class Reading(torch.nn.Module):
+    """What a Hugging Face model makes of the contract's features, put into a form it reads."""
+
+    def __init__(
+        self, model: torch.nn.Module, read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        super().__init__()
+        self.model, self.read = model, read
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.model(self.read(features))
+        return found
+
+
+def as_tokens(features: torch.Tensor) -> torch.Tensor:
+    return 1 + (features * 4).long()
+
+
+def as_images(features: torch.Tensor) -> torch.Tensor:
+    return features.reshape(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+LOW_LR = {"optimizer": {"name": "AdamW", "options": {"lr": 0.01}}}
+
+
+class TestSequenceClassifier(LearnerContract):
+    training: ClassVar = LOW_LR
+
+    def make(self) -> Learner:
+        options = {"config": BERT, "num_labels": 3}
+        return self.learner_of(lambda: Reading(hf_sequence_classifier(**options), as_tokens))
+
+
+class TestImageClassifier(LearnerContract):
+    training: ClassVar = LOW_LR
+
+    def make(self) -> Learner:
+        options = {"config": RESNET, "num_labels": 3}
+        return self.learner_of(lambda: Reading(hf_image_classifier(**options), as_images))
+
+
+def test_an_ensemble_of_them(job: Any) -> None:
+    ids, classes = topics()
+    member = {"name": SEQUENCE, "options": {"config": BERT}}
+    settings = LearnerSettings.model_validate(
+        {
+            "learner": {"name": "ensemble", "options": {"member": member, "n": 2}},
+            "training": {"threads": 1, "max_training_epochs": 2},
+        }
+    )
+    found = build_learner(settings, classes=3, sample=ids[:1])
+    found.fit(LabeledSet(TensorPool(ids), torch.arange(60), classes), job())
+    samples = found.predict_proba_samples(ids)  # type: ignore[attr-defined]
+    assert samples.shape == (2, 60, 3)
+    assert not torch.allclose(samples[0], samples[1])

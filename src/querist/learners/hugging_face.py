@@ -71,6 +71,8 @@ class HuggingFaceModule(torch.nn.Module):
                 "the model has as many outputs as there are classes, and nobody has said how many: "
                 "set num_labels"
             )
+        if not len(features):  # which some models cannot reshape
+            return self.forward(features.new_zeros(1, *features.shape[1:]))[:0]
         try:
             logits: torch.Tensor = self.model(
                 **self._inputs(self.model, features), return_dict=True
