@@ -15,7 +15,7 @@ def import_transformers() -> Any:
     """The package transformers, told to stay off the network.
 
     Raises:
-        ConfigurationError: it is not installed.
+        ConfigurationError: it is not installed, or not with what it needs.
     """
     # Read when the package is imported; a process that has it from elsewhere keeps its own choice,
     # and `local_files_only` says the same for each call.
@@ -26,6 +26,11 @@ def import_transformers() -> Any:
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "Hugging Face models and tokenizers need transformers: pip install "
+            "'querist[transformers]'"
+        ) from error
+    except ImportError as error:  # it looks at the versions of what it needs
+        raise ConfigurationError(
+            f"transformers cannot be imported, {' '.join(str(error).split())[:300]}: pip install "
             "'querist[transformers]'"
         ) from error
     return transformers

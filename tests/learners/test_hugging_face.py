@@ -388,6 +388,21 @@ def test_it_is_imported_only_where_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def test_with_another_version_of_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **more: Any) -> Any:
+        if name == "transformers":
+            raise ImportError("tokenizers<=0.1 is required,\nbut found tokenizers==0.2")
+        return real(name, *args, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ConfigurationError, match="imported, .*required, but found tokenizers==0.2"):
+        hf_image_classifier(config=VIT)
+
+
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'querist\[transformers\]'"):
