@@ -7,6 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,7 @@ _SCHEMA = "schema.json"
 @register("learner", "sklearn")
 def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """A scikit-learn classifier or regressor by its class name, such as LogisticRegression."""
-    from sklearn.utils import all_estimators
-
-    known = dict(all_estimators(type_filter=["classifier", "regressor"]))
+    known = _estimators()
     if estimator not in known:
         raise UnknownNameError("scikit-learn classifier or regressor", estimator[:200], known)
     try:
@@ -38,6 +37,14 @@ def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{estimator} refused its parameters: {error}") from error
     return found
+
+
+@cache
+def _estimators() -> dict[str, Any]:
+    """All classifiers and regressors by name; looking for them takes tenths of a second."""
+    from sklearn.utils import all_estimators
+
+    return dict(all_estimators(type_filter=["classifier", "regressor"]))
 
 
 class SklearnLearner:

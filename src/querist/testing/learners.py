@@ -396,9 +396,9 @@ def _samples() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 _FEATURES, _CLASSES, _NUMBERS = _samples()
 _POOL = TensorPool(_FEATURES)
 _TRAINING = {
-    "max_training_epochs": 30,
+    "max_training_epochs": 12,
     "batch_size": 8,
-    "optimizer": {"name": "Adam", "options": {"lr": 0.05}},
+    "optimizer": {"name": "Adam", "options": {"lr": 0.1}},
     "device": "cpu",
     "threads": 1,
 }
