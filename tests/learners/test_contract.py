@@ -146,8 +146,8 @@ class TestEnsembleOneByOne(LearnerContract):
 
 
 class TestEnsembleOneByOneForNumbers(LearnerContract):
-    learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
-    training = {"clip_grad_norm": 1.0}
+    learner, training = ensemble(mlp(classes=1)), {"clip_grad_norm": 1.0}
+    task = Task.REGRESSION
 
 
 class TestEnsembleOfEstimators(LearnerContract):

@@ -86,10 +86,11 @@ class Masks:
 
 def _dropped(layer: Any, output: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """The layer's input, which in evaluation mode is its output, with what is not kept dropped."""
-    p = layer.p
+    p: float = layer.p
     if not isinstance(layer, _ALPHA):
         scale = 0.0 if p == 1 else 1 / (1 - p)
-        return output * (kept * scale).to(output.dtype)
+        mask: torch.Tensor = (kept * scale).to(output.dtype)
+        return output * mask
     if p == 1:
         return torch.zeros_like(output)
     a = 1 / math.sqrt((1 - p) * (1 + p * _SATURATED**2))

@@ -7,6 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -85,13 +86,12 @@ class SklearnLearner:
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Fit a fresh clone on all labels."""
         from sklearn.base import clone
-        from threadpoolctl import threadpool_limits
 
         estimator = clone(self._template)
         self._seed(estimator, lambda name: derive_seed(job.seed, job.iteration, "train", name))
         features, targets = flat(labeled.features()), labeled.targets.numpy()
         try:
-            with threadpool_limits(self._threads):
+            with self._limited():
                 self._fitted = estimator.fit(features, targets)
                 loss = self._training_loss(features, targets)
         except ValueError as error:
@@ -100,6 +100,15 @@ class SklearnLearner:
             ) from error
         job.on_epoch(EpochReport(1, 1, loss))
         return TrainingReport(epochs=1, steps=1, train_loss=loss)
+
+    def _limited(self) -> AbstractContextManager[Any]:
+        """Inside, the threads of the setting: histogram boosting loses a hundredfold by too many
+        on a busy machine, also when it predicts.
+        """
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(self._threads)
+        return limits
 
     def _seed(self, estimator: Any, seed_of: Callable[[str], int]) -> None:
         """Set every `random_state` that the template leaves open."""
@@ -144,16 +153,19 @@ class SklearnLearner:
         """
         if self.task is Task.REGRESSION:
             raise LearnerError("a regression learner has no class probabilities")
-        return torch.from_numpy(self._proba(flat(features)))
+        with self._limited():
+            return torch.from_numpy(self._proba(flat(features)))
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba(features).argmax(1)
         given = flat(features)
-        if not len(given):  # scikit-learn refuses none, but knows the shape of one
-            return torch.from_numpy(self._estimator().predict(np.zeros((1, given.shape[1])))[:0])
-        return torch.from_numpy(np.asarray(self._estimator().predict(given)))
+        with self._limited():
+            if not len(given):  # scikit-learn refuses none, but knows the shape of one
+                one = self._estimator().predict(np.zeros((1, given.shape[1])))
+                return torch.from_numpy(one[:0])
+            return torch.from_numpy(np.asarray(self._estimator().predict(given)))
 
     def state_files(self) -> dict[str, bytes]:
         """The fitted estimator in skops' format, which holds no code.
