@@ -146,8 +146,8 @@ class TestEnsembleOneByOne(LearnerContract):
 
 
 class TestEnsembleOneByOneForNumbers(LearnerContract):
-    learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
-    training = {"clip_grad_norm": 1.0}
+    learner, training = ensemble(mlp(classes=1)), {"clip_grad_norm": 1.0}
+    task = Task.REGRESSION
 
 
 class TestEnsembleOfEstimators(LearnerContract):
@@ -156,3 +156,31 @@ class TestEnsembleOfEstimators(LearnerContract):
 
 class TestEnsembleOfPartialFit(LearnerContract):
     learner = ensemble(partial_fit("SGDClassifier", loss="log_loss"))
+
+
+def mc_dropout(classes: int = 3) -> dict[str, Any]:
+    return {"name": "mc_dropout", "options": {"member": mlp(classes, 0.3), "samples": 5}}
+
+
+def laplace(classes: int = 3, **more: Any) -> dict[str, Any]:
+    return {"name": "laplace", "options": {"member": mlp(classes), "samples": 5, **more}}
+
+
+class TestMcDropout(LearnerContract):
+    learner = mc_dropout()
+
+
+class TestMcDropoutForNumbers(LearnerContract):
+    learner, task = mc_dropout(classes=1), Task.REGRESSION
+
+
+class TestLaplace(LearnerContract):
+    learner = laplace()
+
+
+class TestLaplaceWithPriorOfItsOwn(LearnerContract):
+    learner = laplace(prior_precision="auto")
+
+
+class TestLaplaceForNumbers(LearnerContract):
+    learner, task = laplace(classes=1, prior_precision="auto"), Task.REGRESSION

@@ -52,7 +52,9 @@ class Ensemble:
             anew in every iteration. Estimators without randomness need it to differ.
     """
 
-    def __init__(self, member: str | Mapping[str, Any], n: int = 5, bootstrap: bool = False) -> None:
+    def __init__(
+        self, member: str | Mapping[str, Any], n: int = 5, bootstrap: bool = False
+    ) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MOST:
             raise ConfigurationError(f"an ensemble has 2 to {MOST} members, not {n!r}: change n")
         if not isinstance(bootstrap, bool):

@@ -72,7 +72,6 @@ class PartialFitLearner(SklearnLearner):
             LearnerError: the estimator refused the labels, or `warm_start` cannot be had.
         """
         from sklearn.base import clone
-        from threadpoolctl import threadpool_limits
 
         if job.settings.warm_start.mode == "shrink_and_perturb" and job.iteration > 0:
             raise LearnerError(
@@ -81,12 +80,13 @@ class PartialFitLearner(SklearnLearner):
             )
         if job.epochs == 0:
             return TrainingReport(epochs=0, steps=0)
-        if self._fitted is None or (job.iteration > 0 and job.settings.warm_start.mode == "scratch"):
+        scratch = job.iteration > 0 and job.settings.warm_start.mode == "scratch"
+        if self._fitted is None or scratch:
             self._fitted = clone(self._template)
         features, targets = flat(labeled.features()), labeled.targets.numpy()
         progress = self._begun(job)
         try:
-            with threadpool_limits(self._threads):
+            with self._limited():
                 while progress.epoch < job.epochs and not progress.stopped:
                     progress.steps += self._epoch(features, targets, job, progress.epoch)
                     self._after_epoch(features, targets, job, progress)

@@ -133,7 +133,10 @@ def _stack(members: Sequence[torch.nn.Module]) -> torch.nn.Module:
 
 
 def why_not_stacked(
-    members: Sequence[torch.nn.Module], sample: torch.Tensor, *, device: torch.device,
+    members: Sequence[torch.nn.Module],
+    sample: torch.Tensor,
+    *,
+    device: torch.device,
     dtype: torch.dtype,
 ) -> str | None:
     """Why the members cannot be trained in one batched pass; None where they can.
