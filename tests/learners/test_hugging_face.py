@@ -453,12 +453,16 @@ class TestImageClassifier(LearnerContract):
         return self.learner_of(lambda: Reading(hf_image_classifier(**options), as_images))
 
 
-def test_an_ensemble_of_them(job: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("ensemble", {"n": 2}), ("mc_dropout", {"samples": 2}), ("laplace", {"samples": 2})],
+)
+def test_as_a_member(job: Any, name: str, more: dict[str, int]) -> None:
     ids, classes = topics()
     member = {"name": SEQUENCE, "options": {"config": BERT}}
     settings = LearnerSettings.model_validate(
         {
-            "learner": {"name": "ensemble", "options": {"member": member, "n": 2}},
+            "learner": {"name": name, "options": {"member": member, **more}},
             "training": {"threads": 1, "max_training_epochs": 2},
         }
     )
