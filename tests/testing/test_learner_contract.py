@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier
 
 from querist.learners import SklearnLearner
 from querist.testing import LearnerContract, check_learner
@@ -30,7 +30,6 @@ def test_good_ones_pass() -> None:
     check_learner(Tree)
     tree = {"name": "sklearn", "options": {"estimator": "DecisionTreeRegressor"}}
     check_learner(tree, task=Task.REGRESSION)
-    assert DecisionTreeRegressor
 
 
 class Sampling(Tree):
@@ -82,6 +81,14 @@ class Counting(Tree):
         return {**super().state_files(), "asked": str(self.asked).encode()}
 
 
+class Lying(Tree):
+    """Says that it predicts numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.task = Task.REGRESSION
+
+
 def random_fit(self: Any, labeled: Any, job: Any) -> Any:
     self._seed = lambda estimator, seed_of: estimator.set_params(
         splitter="random", max_depth=1, random_state=int(torch.randint(10**6, ()))
@@ -115,14 +122,12 @@ def only_known(self: Any, features: torch.Tensor) -> torch.Tensor:
         (broken(state_files=lambda s: {"a/b": b""}), "'a/b' cannot be a file of a checkpoint"),
         (broken(state_files=lambda s: {"a": pickle.dumps([1])}), "a is a pickle"),
         (broken(fit=lambda s, labeled, job: None), "fit returned None"),
-        (broken(task=property(lambda s: Task.REGRESSION, lambda s, v: None)), "the task is"),
+        (Lying, "the task is classification, not"),
     ],
 )  # fmt: skip
 def test_a_broken_learner_fails(learner: Any, message: str, complaints: Any) -> None:
     found = complaints(LearnerContract(), learner)
     assert any(message in complaint for complaint in found), found
-    with pytest.raises((AssertionError, Exception)):
-        check_learner(learner)
 
 
 def test_a_learner_that_learns_nothing_fails() -> None:
