@@ -99,6 +99,7 @@ class PartialFitLearner(SklearnLearner):
             ) from error
         early = job.settings.early_stopping
         if progress.best is not None and early is not None and early.restore_best:
+            self._stored = None
             self._fitted, progress.validation_loss = progress.best, progress.best_loss
         return TrainingReport(
             epochs=progress.epoch,
@@ -120,7 +121,7 @@ class PartialFitLearner(SklearnLearner):
         seed = job.epoch_seed(epoch)
         self._seed(self._fitted, lambda name: derive_seed(seed, job.iteration, "train", name))
         known = {} if self.classes is None else {"classes": np.arange(self.classes)}
-        steps = 0
+        steps, self._stored = 0, None
         for rows in _batches(len(features), job, seed):
             self._fitted.partial_fit(features[rows], targets[rows], **known)
             steps += 1

@@ -70,6 +70,8 @@ class SklearnLearner:
         self.classes = classes
         self._template = estimator
         self._fitted: Any = None
+        # The bytes that it was loaded from: trees are stored with padding that is not restored.
+        self._stored: bytes | None = None
         self._threads = threads
         name = type(estimator).__name__
         if is_classifier(estimator) != (self.task is Task.CLASSIFICATION):
@@ -92,7 +94,7 @@ class SklearnLearner:
         features, targets = flat(labeled.features()), labeled.targets.numpy()
         try:
             with self._limited():
-                self._fitted = estimator.fit(features, targets)
+                self._fitted, self._stored = estimator.fit(features, targets), None
                 loss = self._training_loss(features, targets)
         except ValueError as error:
             raise LearnerError(
@@ -177,6 +179,8 @@ class SklearnLearner:
 
         if self._fitted is None:
             return {}
+        if self._stored is not None:
+            return {STATE: self._stored}
         content = _normalized(skops.io.dumps(self._fitted))
         if foreign := _foreign(content):
             raise LearnerError(
@@ -202,6 +206,7 @@ class SklearnLearner:
             foreign = _foreign(content)
             if not foreign:
                 self._fitted = skops.io.loads(content, trusted=sorted(TRUSTED))
+                self._stored = content
         except Exception as error:  # zip, JSON and skops have errors of their own
             raise LearnerError(
                 f"{STATE} is no estimator that skops can read, "
@@ -212,7 +217,7 @@ class SklearnLearner:
 
     def reset(self) -> None:
         """Back to never fitted."""
-        self._fitted = None
+        self._fitted = self._stored = None
 
 
 def _foreign(content: bytes) -> list[str]:

@@ -252,9 +252,7 @@ class LearnerContract:
             other = self.make()
             other.load_state_files(files)
             self._check_equal(learner, other, "the state was loaded into a fresh learner")
-            third = self.make()
-            third.load_state_files(dict(other.state_files()))
-            self._check_equal(learner, third, "the loaded state was stored and loaded once more")
+            assert dict(other.state_files()) == files, "the loaded state is stored differently"
             for one in (learner, other):
                 self._fit(one, iteration=1, **settings)
             self._check_equal(learner, other, "it was trained on from the loaded state")
