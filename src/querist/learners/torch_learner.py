@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,6 +28,9 @@ from querist.training.loop import (
 )
 from querist.training.threads import choose_threads, torch_threads
 from querist.values import Task
+
+if TYPE_CHECKING:
+    from querist.learners.build import DescribesLearner
 
 CHUNK = 65536
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -67,6 +71,7 @@ class TorchLearner:
         train_step, validate_step: instead of the loss.
         remake: `seed -> module`, the model with other first weights; None where it cannot be made
             anew.
+        recipe: what another process can build the same learner from; None = it cannot.
 
     Raises:
         LearnerError: the module cannot take the sample, or its outputs do not fit the classes.
@@ -83,7 +88,11 @@ class TorchLearner:
         train_step: TrainStep | None = None,
         validate_step: ValidateStep | None = None,
         remake: Callable[[int], torch.nn.Module] | None = None,
+        recipe: DescribesLearner | None = None,
     ) -> None:
+        self.recipe = recipe
+        self.sample = sample
+        self.folder: Path | None = None
         self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
         self.classes = classes
         self.device = choose_device(settings.device)
@@ -99,6 +108,10 @@ class TorchLearner:
         self.loss = self._find_loss(sample, settings.loss)
         self.train_step = train_step or self._own_train_step() or self._loss_step
         self.validate_step = validate_step or self._own_validate_step() or self._loss_step
+
+    def work_in(self, folder: Path) -> None:
+        """The run's work folder; beside it several training processes find their job."""
+        self.folder = folder.parent
 
     def _find_loss(self, sample: torch.Tensor | None, setting: str) -> str:
         if sample is None:
@@ -146,6 +159,10 @@ class TorchLearner:
 
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Train the module in place, from the weights that `warm_start` says."""
+        if job.settings.ranks > 1 and job.group.size == 1 and job.epochs:
+            from querist.training.distributed.launch import fit_in_processes
+
+            return fit_in_processes(self, labeled, job)
         if job.iteration > 0:
             self._start_from(job)
         job = replace(

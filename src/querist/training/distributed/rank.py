@@ -1,0 +1,74 @@
+"""One of the processes that train together: `python -m querist.training.distributed.rank FOLDER`.
+
+It is started by torchrun or by Ray Train, and knows of the job what is in the job's folder. It
+never sees Prefect.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from querist.errors import QueristError
+from querist.training.distributed.failures import refuse
+from querist.training.distributed.job_folder import JobFolder, rank_device
+from querist.training.distributed.messages import Says, SaysLog
+from querist.training.distributed.process_group import ProcessGroup
+
+_PR_SET_PDEATHSIG = 1
+
+
+def train_rank(folder: Path, local_rank: int) -> None:
+    """Do this process's part of the training in a job's folder; rank 0 leaves the result there.
+
+    May be called again after a failure: it goes on from the newest state in mid-training.
+    """
+    here = JobFolder(folder)
+    try:
+        _train(here, local_rank)
+    except QueristError as error:
+        refuse(here.refusal, error)
+        raise
+
+
+def _train(here: JobFolder, local_rank: int) -> None:
+    ranks = here.about()["ranks"]
+    device = rank_device(ranks, local_rank)
+    learner = here.learner(device)
+    job = here.job(device, learner.dtype)  # type: ignore[attr-defined]
+    settings = job.settings.distributed
+    with ProcessGroup.joined(settings, device, ranks["backend"]) as group:
+        job = replace(job, group=group)
+        if group.rank == 0:
+            says = Says(here.messages)
+            logging.getLogger("querist").addHandler(SaysLog(says))
+            job = replace(job, on_epoch=says.epoch)
+        report = learner.fit(here.labeled(), job)
+        if group.rank == 0:
+            here.write_result(report, learner.state_files())
+
+
+def _end_with_parent() -> None:
+    """Be killed when torchrun ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@record
+def main() -> None:
+    """Train as torchrun's environment says."""
+    _end_with_parent()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("querist").setLevel(logging.INFO)
+    train_rank(Path(sys.argv[1]), int(os.environ["LOCAL_RANK"]))
+
+
+if __name__ == "__main__":
+    main()
