@@ -72,3 +72,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # Threads of torch now and then abort a Python that shuts down, after all is done.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)

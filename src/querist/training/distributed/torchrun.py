@@ -1,25 +1,20 @@
-"""Ranks started by torchrun: `python -m querist.training.distributed.torchrun FAILURES ...`.
-
-The program is torch's own launcher, called as `torch.distributed.run` calls it. It says in a file
-how ranks failed, which torch's says in prose only.
-"""
+"""The ranks of one machine, started by torchrun in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 from querist.commands.environment import NOT_FOR_STEPS, THREADS
 from querist.commands.process import Ended, run_process
 from querist.config.training import TrainingConfig
-from querist.training.distributed.failures import Failure, message_of, write_failures
 from querist.training.distributed.job_folder import JobFolder
 
 NAME = "training processes"
+_AGENT = "querist.training.distributed.agent"
 _RANK = "querist.training.distributed.rank"
 
 
@@ -47,7 +42,7 @@ def start_ranks(
     failures = folder.path / f"failures-{who}.json"
     return run_process(
         [
-            sys.executable, "-m", "querist.training.distributed.torchrun", str(failures),
+            sys.executable, "-m", _AGENT, str(failures),
             *_rendezvous(folder.name, settings, first_node),
             f"--nnodes={settings.distributed.nodes}",
             f"--nproc-per-node={settings.processes}",
@@ -87,42 +82,3 @@ def _environment(threads: int) -> dict[str, str]:
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run torch's launcher; returns the exit code."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
-
-    failures, *rest = arguments
-    parsed = parse_args(rest)
-    try:
-        run(parsed)
-    except ChildFailedError as error:
-        logs = Path(parsed.log_dir)
-        write_failures(
-            Path(failures),
-            [
-                Failure(
-                    rank,
-                    failed.exitcode,
-                    message_of(failed.error_file_data),
-                    _logs_of(logs, failed.local_rank),
-                )
-                for rank, failed in error.failures.items()
-            ],
-        )
-        return 1
-    return 0
-
-
-def _logs_of(logs: Path, local_rank: int) -> str | None:
-    """The folder of a rank's logs in the last try."""
-    tries = [p for p in logs.glob(f"*/attempt_*/{local_rank}") if p.is_dir()]
-    with suppress(ValueError):
-        return str(max(tries, key=lambda path: int(path.parent.name.rpartition("_")[2])))
-    return None
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""Models that several processes train, and how a test trains one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from querist.config.learner import LearnerSettings
+from querist.learners import TorchLearner, build_learner
+from querist.pools import LabeledSet, TensorPool
+from querist.training.job import TrainingJob, TrainingReport
+
+ALLOWED = "tests.shared.ranked"
+SGD = {"name": "SGD", "options": {"lr": 0.1, "momentum": 0.9}}
+ADAM = {"name": "Adam", "options": {"lr": 0.01}}
+FEATURES = torch.rand(112, 2, generator=torch.Generator().manual_seed(5))
+CLASSES = (FEATURES.sum(1) > 1).long()
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+class Net(nn.Sequential):
+    """Four layers."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+class Normalized(nn.Sequential):
+    """With batch normalization."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+
+class Raising(Net):
+    """Its second process raises."""
+
+    def training_step(self, batch: Any) -> torch.Tensor:
+        if rank() == 1:
+            raise ValueError("the sensor is on fire")
+        return self(batch[0]).square().mean()
+
+
+class Unused(Net):
+    """Has weights that get no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spare = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in list(self)[:3]:
+            x = layer(x)
+        return x
+
+
+def labeled(first: int, last: int, features: torch.Tensor = FEATURES) -> LabeledSet:
+    chosen = torch.arange(first, last)
+    return LabeledSet(TensorPool(features), chosen, CLASSES[chosen])
+
+
+def settings(model: str = "Net", **training: Any) -> LearnerSettings:
+    training = {"threads": 1, "static_capture": False, "max_training_epochs": 4, **training}
+    content = {"seed": 3, "learner": f"{ALLOWED}:{model}", "training": training}
+    return LearnerSettings.model_validate(content)
+
+
+def learner(made: LearnerSettings) -> TorchLearner:
+    found = build_learner(made, classes=2, sample=torch.zeros(1, 2))
+    assert isinstance(found, TorchLearner)
+    return found
+
+
+def job(made: LearnerSettings, **more: Any) -> TrainingJob:
+    base: dict[str, Any] = {
+        "iteration": 0,
+        "settings": made.training,
+        "seed": 11,
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+    }
+    return TrainingJob(**{**base, **more})
+
+
+def trained(model: str = "Net", **more: Any) -> tuple[TorchLearner, TrainingReport]:
+    """A model after training; keywords of the job go to it, the others into the settings."""
+    own = {k: more.pop(k) for k in list(more) if k in TrainingJob.__dataclass_fields__}
+    made = settings(model, **more)
+    fitted = learner(made)
+    return fitted, fitted.fit(labeled(0, 64), job(made, **own))
+
+
+class Memory:
+    """States in mid-training, in memory."""
+
+    def __init__(self, kept: tuple[int, Mapping[str, bytes]] | None = None) -> None:
+        self.kept = kept
+        self.epochs: list[int] = []
+
+    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
+        self.kept = epoch, dict(files)
+        self.epochs.append(epoch)
+
+    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
+        return self.kept
