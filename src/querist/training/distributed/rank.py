@@ -21,8 +21,10 @@ from querist.training.distributed.failures import refuse
 from querist.training.distributed.job_folder import JobFolder, rank_device
 from querist.training.distributed.messages import Says, SaysLog
 from querist.training.distributed.process_group import ProcessGroup
+from querist.training.job import TrainingJob
 
 _PR_SET_PDEATHSIG = 1
+_log = logging.getLogger(__name__)
 
 
 def train_rank(folder: Path, local_rank: int) -> None:
@@ -50,9 +52,23 @@ def _train(here: JobFolder, local_rank: int) -> None:
             says = Says(here.messages)
             logging.getLogger("querist").addHandler(SaysLog(says))
             job = replace(job, on_epoch=says.epoch)
+            _say_that_it_is_a_restart(job)
         report = learner.fit(here.labeled(), job)
         if group.rank == 0:
             here.write_result(report, learner.state_files())
+
+
+def _say_that_it_is_a_restart(job: TrainingJob) -> None:
+    tries = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if tries:
+        found = None if job.partial is None else job.partial.latest()
+        _log.warning(
+            "a training process died, and all were started again (%d of at most %d times), from "
+            "epoch %d",
+            tries,
+            job.settings.distributed.max_restarts,
+            0 if found is None else found[0],
+        )
 
 
 def _end_with_parent() -> None:

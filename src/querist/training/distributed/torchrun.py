@@ -81,4 +81,7 @@ def _environment(threads: int) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(found),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
+        # A store of torchrun's would still hold the addresses of the ranks of the try before, and
+        # those that are started again would wait for the dead (torch 2.13).
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
