@@ -22,6 +22,7 @@ from querist.registry import found_elsewhere
 from querist.storage.atomic import create_folder, remove
 from querist.training.distributed.failures import error_of, refusal
 from querist.training.distributed.job_folder import JOB, JobFolder, Ranks
+from querist.training.distributed.joining import JOBS
 from querist.training.distributed.messages import EPOCH, Hears
 from querist.training.distributed.torchrun import start_ranks
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
@@ -30,8 +31,6 @@ from querist.training.threads import choose_threads
 if TYPE_CHECKING:
     from querist.learners.torch_learner import TorchLearner
 
-JOBS = "ranks"
-"""Where a run's folder has the jobs of its trainings."""
 _log = logging.getLogger(__name__)
 
 
@@ -212,13 +211,14 @@ def _run(folder: JobFolder, settings: TrainingConfig, ranks: Ranks, follower: Fo
         _log.warning(
             "the training waits for %d more machines: run `querist join %s` on each",
             nodes - 1,
-            folder.path,
+            folder.path.parent.parent if folder.path.parent.name == JOBS else folder.path,
         )
     ended = start_ranks(
         folder,
         settings,
         threads=ranks.threads,
-        lock=folder.path.parent / "lock" if folder.path.parent.name == JOBS else folder.path / "lock",
+        # Of the run, where there is one: ranks of a former process must be gone.
+        lock=folder.path.parent / "lock" if folder.path.parent.name == JOBS else None,
         meanwhile=follower,
     )
     follower()

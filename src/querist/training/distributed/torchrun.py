@@ -23,8 +23,9 @@ def start_ranks(
     settings: TrainingConfig,
     *,
     threads: int,
-    lock: Path,
+    lock: Path | None = None,
     first_node: bool = True,
+    address: str | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> Ended:
     """Run this machine's ranks of a job to their end; nothing of them outlives this process.
@@ -33,8 +34,9 @@ def start_ranks(
         folder: the job.
         settings: how many there are, and how they find each other.
         threads: CPU threads of each.
-        lock: a file that is locked while they run.
+        lock: a file that is locked while they run; None = one of their own.
         first_node: whether the others meet here.
+        address: where the ranks of other machines reach those of this one; None = by its name.
         meanwhile: called several times a second; what it raises ends them.
     """
     who = f"{socket.gethostname()}-{os.getpid()}"
@@ -43,7 +45,7 @@ def start_ranks(
     return run_process(
         [
             sys.executable, "-m", _AGENT, str(failures),
-            *_rendezvous(folder.name, settings, first_node),
+            *_rendezvous(folder.name, settings, first_node, address),
             f"--nnodes={settings.distributed.nodes}",
             f"--nproc-per-node={settings.processes}",
             f"--max-restarts={settings.distributed.max_restarts}",
@@ -51,13 +53,15 @@ def start_ranks(
         ],
         name=NAME,
         folder=Path.cwd(),
-        lock=lock,
+        lock=lock or folder.path / f"lock-{who}",
         environment=_environment(threads),
         meanwhile=meanwhile,
     )  # fmt: skip
 
 
-def _rendezvous(name: str, settings: TrainingConfig, first_node: bool) -> list[str]:
+def _rendezvous(
+    name: str, settings: TrainingConfig, first_node: bool, address: str | None
+) -> list[str]:
     """How agents of several machines find each other; one alone uses a free port of its own."""
     distributed = settings.distributed
     if distributed.rendezvous is None:
@@ -68,6 +72,10 @@ def _rendezvous(name: str, settings: TrainingConfig, first_node: bool) -> list[s
             f"--rdzv-endpoint={distributed.rendezvous}",
             f"--rdzv-conf=is_host={int(first_node)},join_timeout={wait},read_timeout={wait}",
         ]
+        if first_node and address is None:
+            address = distributed.rendezvous.rpartition(":")[0].strip("[]")
+        if address is not None:
+            there.append(f"--local-addr={address}")
     return ["--rdzv-backend=c10d", f"--rdzv-id={name}", *there]
 
 
