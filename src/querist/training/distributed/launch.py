@@ -24,6 +24,11 @@ from querist.training.distributed.failures import error_of, refusal
 from querist.training.distributed.job_folder import JOB, JobFolder, Ranks
 from querist.training.distributed.joining import JOBS
 from querist.training.distributed.messages import EPOCH, Hears
+from querist.training.distributed.ray_train import (
+    gpus_of_the_cluster,
+    inside_an_actor,
+    train_on_ray,
+)
 from querist.training.distributed.torchrun import start_ranks
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.training.threads import choose_threads
@@ -47,12 +52,16 @@ def fit_in_processes(learner: TorchLearner, labeled: Any, job: TrainingJob) -> T
     recipe = _recipe(learner)
     weights = sum(p.numel() for p in learner.module.parameters())
     threads = choose_threads(recipe.training.threads, weights) // job.settings.processes
-    ranks = _ranks(job.settings, max(1, threads))
+    on_ray = _on_ray(job.settings)
+    ranks = _ranks(job.settings, max(1, threads), on_ray)
     with _job_folder(learner.folder, job.iteration) as path:
         folder = JobFolder(path)
         folder.write(learner, recipe, labeled, job, ranks)
         follower = Follower(folder, job)
-        _run(folder, job.settings, ranks, follower)
+        if on_ray:
+            train_on_ray(folder, job.settings, ranks, follower)
+        else:
+            _run(folder, job.settings, ranks, follower)
         found = folder.result()
         if found is None:
             raise LearnerError(
@@ -92,23 +101,32 @@ def _recipe(learner: TorchLearner) -> DescribesLearner:
     return learner.recipe
 
 
-def _ranks(settings: TrainingConfig, threads: int) -> Ranks:
+def _on_ray(settings: TrainingConfig) -> bool:
+    launcher = settings.distributed.launcher
+    alone = settings.distributed.nodes == 1
+    return launcher == "ray" or (launcher == "auto" and alone and inside_an_actor())
+
+
+def _ranks(settings: TrainingConfig, threads: int, on_ray: bool) -> Ranks:
     """What the ranks run on.
 
     Raises:
         LearnerError: they would have to share a device.
     """
-    device, here = settings.device, torch.cuda.device_count()
+    device = settings.device
+    here = gpus_of_the_cluster() if on_ray else torch.cuda.device_count()
     if device == "mps" or ":" in device:
         raise LearnerError(
             f"every training process needs a device of its own, and training.device {device} is "
             "one: set it to auto, cuda or cpu, or training.processes to 1"
         )
-    on: Literal["cpu", "cuda"] = "cpu" if device == "cpu" or (device == "auto" and not here) else "cuda"
+    on: Literal["cpu", "cuda"] = "cuda"
+    if device == "cpu" or (device == "auto" and not here):
+        on = "cpu"
     if on == "cuda" and here < settings.processes:
         raise LearnerError(
-            f"every training process needs a GPU of its own, and this machine has {here} for "
-            f"{settings.processes}: lower training.processes, or set training.device to cpu"
+            f"every training process needs a GPU of its own, and {'Ray' if on_ray else 'this machine'} "
+            f"has {here} for {settings.processes}: lower training.processes, or set training.device to cpu"
         )
     wanted = settings.distributed.backend
     if wanted == "nccl" and on == "cpu":
@@ -129,7 +147,7 @@ def _job_folder(run: Path | None, iteration: int) -> Iterator[Path]:
         create_folder(run / JOBS)
         for left in (run / JOBS).glob(f"*/{JOB}"):  # by a process that was killed
             remove(left.parent)
-        path = run / JOBS / f"iteration_{iteration:04d}-{uuid4().hex[:6]}"
+        path = run.absolute() / JOBS / f"iteration_{iteration:04d}-{uuid4().hex[:6]}"
         path.mkdir()
     try:
         yield path

@@ -11,38 +11,50 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from querist.errors import QueristError
+from querist.errors import LearnerError, QueristError
 from querist.training.distributed.failures import refuse
 from querist.training.distributed.job_folder import JobFolder, rank_device
 from querist.training.distributed.messages import Says, SaysLog
 from querist.training.distributed.process_group import ProcessGroup
-from querist.training.job import TrainingJob
+from querist.training.job import EpochReport, TrainingJob
 
 _PR_SET_PDEATHSIG = 1
 _log = logging.getLogger(__name__)
 
 
-def train_rank(folder: Path, local_rank: int) -> None:
+def train_rank(folder: Path, device: torch.device) -> None:
     """Do this process's part of the training in a job's folder; rank 0 leaves the result there.
 
     May be called again after a failure: it goes on from the newest state in mid-training.
     """
     here = JobFolder(folder)
+    if here.refusal.exists():  # nobody waits for the result any more
+        return
+    with _refusing(here):
+        _train(here, device)
+
+
+@contextmanager
+def _refusing(here: JobFolder) -> Iterator[None]:
+    """Errors that trying again would not change are left for the process that waits."""
     try:
-        _train(here, local_rank)
+        yield
     except QueristError as error:
-        refuse(here.refusal, error)
+        if not here.refusal.exists():
+            refuse(here.refusal, error)
         raise
 
 
-def _train(here: JobFolder, local_rank: int) -> None:
+def _train(here: JobFolder, device: torch.device) -> None:
     ranks = here.about()["ranks"]
-    device = rank_device(ranks, local_rank)
     learner = here.learner(device)
     job = here.job(device, learner.dtype)  # type: ignore[attr-defined]
     settings = job.settings.distributed
@@ -51,7 +63,13 @@ def _train(here: JobFolder, local_rank: int) -> None:
         if group.rank == 0:
             says = Says(here.messages)
             logging.getLogger("querist").addHandler(SaysLog(says))
-            job = replace(job, on_epoch=says.epoch)
+
+            def on_epoch(report: EpochReport) -> None:
+                says.epoch(report)
+                if here.refusal.exists():
+                    raise LearnerError("the training was stopped")
+
+            job = replace(job, on_epoch=on_epoch)
             _say_that_it_is_a_restart(job)
         report = learner.fit(here.labeled(), job)
         if group.rank == 0:
@@ -83,7 +101,10 @@ def main() -> None:
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("querist").setLevel(logging.INFO)
-    train_rank(Path(sys.argv[1]), int(os.environ["LOCAL_RANK"]))
+    here = JobFolder(Path(sys.argv[1]))
+    with _refusing(here):
+        device = rank_device(here.about()["ranks"], int(os.environ["LOCAL_RANK"]))
+    train_rank(here.path, device)
 
 
 if __name__ == "__main__":
