@@ -68,7 +68,11 @@ class _Crash:
         counts = [part for part in more if part != "group" and part not in ranks]
         if self.point not in POINTS:
             raise UnknownNameError("crash point", self.point, POINTS)
-        if len(ranks) > 1 or len(counts) > 1 or not all(part.isdecimal() and int(part) > 0 for part in counts):
+        if (
+            len(ranks) > 1
+            or len(counts) > 1
+            or not all(part.isdecimal() and int(part) > 0 for part in counts)
+        ):
             raise ConfigurationError(
                 f"{VARIABLE} has the form POINT[:COUNT][:group][:rankN] with a COUNT from 1, not "
                 f"{words!r}"

@@ -120,7 +120,7 @@ def _harm_of_attribute(name: str, owner: Any, seen: set[Any]) -> str | None:
         found = vars(owner)[name]
         if isinstance(found, _CONSTANTS):
             return None
-        if isinstance(found, tuple | list) and all(isinstance(x, _CONSTANTS) for x in found):
+        if isinstance(found, tuple) and all(isinstance(x, _CONSTANTS) for x in found):
             return None
         return None if _of_torch(found) and callable(found) else f"reads {name}"
     found = getattr(owner, name)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners import TorchLearner
 from querist.learners.build import as_learner
@@ -18,7 +17,6 @@ from querist.pools import LabeledSet, TensorPool
 from querist.registry import register
 from querist.training.distributed.launch import JOBS, fit_in_processes
 from querist.training.job import EpochReport
-from querist.training.loop import DefaultLoop
 from tests.shared.ranked import (
     ADAM,
     CLASSES,
@@ -181,7 +179,9 @@ def nothing_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
         "querist.training.distributed.launch.start_ranks", lambda *a, **k: pytest.fail("started")
     )
     yield
-    assert not [p for p in tmp_path.glob("*") if p.name != "querist-ranks-kept" and any(p.glob("*.npy"))]
+    assert not [
+        p for p in tmp_path.glob("*") if p.name != "querist-ranks-kept" and any(p.glob("*.npy"))
+    ]
 
 
 @pytest.mark.usefixtures("nothing_started")

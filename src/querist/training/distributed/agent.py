@@ -39,7 +39,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _logs_of(logs: Path, local_rank: int) -> str | None:
     """The folder of a rank's logs in the last try."""
-    tries = {int(p.parent.name.rpartition("_")[2]): p for p in logs.glob(f"*/attempt_*/{local_rank}")}
+    tries = {
+        int(p.parent.name.rpartition("_")[2]): p for p in logs.glob(f"*/attempt_*/{local_rank}")
+    }
     return str(tries[max(tries)]) if tries else None
 
 

@@ -65,9 +65,7 @@ class ProcessGroup:
         if distributed.is_initialized():
             yield cls(settings, device)
             return
-        distributed.init_process_group(
-            backend, timeout=timedelta(seconds=settings.timeout_seconds)
-        )
+        distributed.init_process_group(backend, timeout=timedelta(seconds=settings.timeout_seconds))
         yield cls(settings, device)
         # Not after an error: the others may be in the middle of a call that never ends.
         distributed.destroy_process_group()
