@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +15,9 @@ from torch import nn
 from querist.config.learner import LearnerSettings
 from querist.learners import TorchLearner, build_learner
 from querist.pools import LabeledSet, TensorPool
-from querist.training.job import TrainingJob, TrainingReport
+from querist.runs.checkpoints import PartialCheckpoint
+from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.training.weights import WEIGHTS
 
 ALLOWED = "tests.shared.ranked"
 SGD = {"name": "SGD", "options": {"lr": 0.1, "momentum": 0.9}}
@@ -46,6 +51,21 @@ class Raising(Net):
         if rank() == 1:
             raise ValueError("the sensor is on fire")
         return self(batch[0]).square().mean()
+
+
+class Slow(Net):
+    """Takes its time for a step, where it is told to."""
+
+    def training_step(self, batch: Any) -> torch.Tensor:
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+
+class Alone:
+    """A training loop that knows nothing of others."""
+
+    def __call__(self, module: nn.Module, labeled: Any, job: TrainingJob) -> TrainingReport:
+        return TrainingReport(epochs=1, steps=1)
 
 
 class Unused(Net):
@@ -110,3 +130,32 @@ class Memory:
 
     def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
         return self.kept
+
+
+INTERRUPTED = {
+    "processes": 2,
+    "batch_size": 8,
+    "optimizer": SGD,
+    "max_training_epochs": 10,
+    "checkpoint_epochs": 2,
+}
+
+
+def work(folder: Path) -> None:
+    """Train in a run's folder, from where an earlier process was; the epochs go to a file."""
+    made = settings("Slow", **INTERRUPTED)
+    fitted = learner(made)
+    fitted.work_in(folder / "work")
+    partial = PartialCheckpoint(folder / "checkpoints", 0)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+
+    def on_epoch(report: EpochReport) -> None:
+        with (folder / "epochs").open("a") as file:
+            file.write(f"{report.epoch}\n")
+
+    fitted.fit(labeled(0, 64), job(made, partial=partial, on_epoch=on_epoch))
+    (folder / WEIGHTS).write_bytes(fitted.state_files()[WEIGHTS])
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]))

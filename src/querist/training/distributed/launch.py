@@ -123,9 +123,10 @@ def _ranks(settings: TrainingConfig, threads: int, on_ray: bool) -> Ranks:
     if device == "cpu" or (device == "auto" and not here):
         on = "cpu"
     if on == "cuda" and here < settings.processes:
+        where = "the Ray cluster" if on_ray else "this machine"
         raise LearnerError(
-            f"every training process needs a GPU of its own, and {'Ray' if on_ray else 'this machine'} "
-            f"has {here} for {settings.processes}: lower training.processes, or set training.device to cpu"
+            f"every training process needs a GPU of its own, and {where} has {here} for "
+            f"{settings.processes}: lower training.processes, or set training.device to cpu"
         )
     wanted = settings.distributed.backend
     if wanted == "nccl" and on == "cpu":

@@ -70,6 +70,11 @@ class ProcessGroup:
         # Not after an error: the others may be in the middle of a call that never ends.
         distributed.destroy_process_group()
 
+    @property
+    def wrapped(self) -> bool:
+        """Whether a step was wrapped: without it, everybody trains a model of their own."""
+        return self._wrapped is not None
+
     def wrap(self, module: torch.nn.Module, step: TrainStep) -> TrainStep:
         """The step, such that backward leaves the mean of all gradients everywhere.
 

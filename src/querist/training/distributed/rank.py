@@ -12,14 +12,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from querist.errors import LearnerError, QueristError
+from querist.errors import LearnerError, QueristError, StorageError
 from querist.training.distributed.failures import refuse
 from querist.training.distributed.job_folder import JobFolder, rank_device
 from querist.training.distributed.messages import Says, SaysLog
@@ -48,8 +48,9 @@ def _refusing(here: JobFolder) -> Iterator[None]:
     try:
         yield
     except QueristError as error:
-        if not here.refusal.exists():
-            refuse(here.refusal, error)
+        with suppress(StorageError):  # another rank does the same
+            if not here.refusal.exists():
+                refuse(here.refusal, error)
         raise
 
 
@@ -58,11 +59,13 @@ def _train(here: JobFolder, device: torch.device) -> None:
     learner = here.learner(device)
     job = here.job(device, learner.dtype)  # type: ignore[attr-defined]
     settings = job.settings.distributed
+    log = logging.getLogger("querist")
+    log.setLevel(logging.INFO)
     with ProcessGroup.joined(settings, device, ranks["backend"]) as group:
         job = replace(job, group=group)
         if group.rank == 0:
             says = Says(here.messages)
-            logging.getLogger("querist").addHandler(SaysLog(says))
+            log.addHandler(SaysLog(says))
 
             def on_epoch(report: EpochReport) -> None:
                 says.epoch(report)
@@ -72,6 +75,12 @@ def _train(here: JobFolder, device: torch.device) -> None:
             job = replace(job, on_epoch=on_epoch)
             _say_that_it_is_a_restart(job)
         report = learner.fit(here.labeled(), job)
+        if report.steps and not group.wrapped:
+            raise LearnerError(
+                f"a training loop of several processes wraps its step with job.group.wrap, and "
+                f"{job.settings.loop.name!r} does not: set training.processes to 1, or see "
+                "querist.training.group"
+            )
         if group.rank == 0:
             here.write_result(report, learner.state_files())
 
@@ -100,7 +109,6 @@ def main() -> None:
     """Train as torchrun's environment says."""
     _end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("querist").setLevel(logging.INFO)
     here = JobFolder(Path(sys.argv[1]))
     with _refusing(here):
         device = rank_device(here.about()["ranks"], int(os.environ["LOCAL_RANK"]))
