@@ -27,7 +27,7 @@ from querist.training.distributed.process_group import ProcessGroup
 from querist.training.job import EpochReport, TrainingJob
 
 _PR_SET_PDEATHSIG = 1
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("querist.training.distributed.rank")
 
 
 def train_rank(folder: Path, device: torch.device) -> None:
