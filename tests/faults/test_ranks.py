@@ -60,7 +60,8 @@ def test_a_rank_is_killed(
         assert len(again) == 1
         assert again[0].endswith(f"(1 of at most 3 times), from epoch {kept}")
         assert epochs == list(range(1, EPOCHS + 1))
-        assert memory.epochs == [2, 4, 6, 8]
+        assert memory.epochs[-1] == 8
+        assert set(memory.epochs) <= {2, 4, 6, 8}
         assert fitted.state_files()[WEIGHTS] == whole
         survived(14)
 
