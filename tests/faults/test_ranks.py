@@ -98,7 +98,7 @@ def wait_for(condition: Any, seconds: float, what: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
 def test_the_process_that_started_them_is_ended(
     way: signal.Signals, whole: bytes, tmp_path: Path, tried: Any, survived: Any
 ) -> None:

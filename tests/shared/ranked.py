@@ -37,13 +37,6 @@ class Net(nn.Sequential):
         super().__init__(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
 
 
-class Normalized(nn.Sequential):
-    """With batch normalization."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-
-
 class Raising(Net):
     """Its second process raises."""
 
@@ -81,9 +74,19 @@ class Unused(Net):
         return x
 
 
+class OnDisk(TensorPool):
+    """Its features are read one by one."""
+
+    in_memory = False
+
+
 def labeled(first: int, last: int, features: torch.Tensor = FEATURES) -> LabeledSet:
     chosen = torch.arange(first, last)
     return LabeledSet(TensorPool(features), chosen, CLASSES[chosen])
+
+
+def on_disk() -> LabeledSet:
+    return LabeledSet(OnDisk(FEATURES), torch.arange(64), CLASSES[:64])
 
 
 def settings(model: str = "Net", **training: Any) -> LearnerSettings:
@@ -109,12 +112,14 @@ def job(made: LearnerSettings, **more: Any) -> TrainingJob:
     return TrainingJob(**{**base, **more})
 
 
-def trained(model: str = "Net", **more: Any) -> tuple[TorchLearner, TrainingReport]:
+def trained(
+    model: str = "Net", data: LabeledSet | None = None, **more: Any
+) -> tuple[TorchLearner, TrainingReport]:
     """A model after training; keywords of the job go to it, the others into the settings."""
     own = {k: more.pop(k) for k in list(more) if k in TrainingJob.__dataclass_fields__}
     made = settings(model, **more)
     fitted = learner(made)
-    return fitted, fitted.fit(labeled(0, 64), job(made, **own))
+    return fitted, fitted.fit(data or labeled(0, 64), job(made, **own))
 
 
 class Memory:

@@ -56,11 +56,11 @@ class Failure:
     @property
     def is_cause(self) -> int:
         """The higher, the more likely the others failed because of this one."""
-        if self.exit_code < 0 and -self.exit_code != signal.SIGTERM:  # torchrun sends that one
-            return 3
+        if self.exit_code < 0:
+            return 0 if -self.exit_code == signal.SIGTERM else 4  # torchrun sends that one
         if any(words in self.message.lower() for words in _LOST_PEERS):
-            return 0
-        return 2 if self.message else 1
+            return 1
+        return 3 if self.message else 2
 
     @property
     def in_words(self) -> str:

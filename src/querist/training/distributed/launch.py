@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
@@ -15,7 +15,7 @@ import torch
 from querist.commands.process import Ended
 from querist.config.component import Component
 from querist.config.training import TrainingConfig
-from querist.errors import LearnerError
+from querist.errors import LearnerError, StorageError
 from querist.learners.build import DescribesLearner
 from querist.registry import found_elsewhere
 from querist.storage.atomic import create_folder, remove
@@ -151,10 +151,14 @@ def _job_folder(run: Path | None, iteration: int) -> Iterator[Path]:
         path.mkdir()
     try:
         yield path
-    except BaseException:
+    except Exception:
         for part in path.iterdir():
             if part.name != "logs" and not part.name.startswith("failures-"):
-                remove(part)
+                with suppress(StorageError):  # what failed before counts
+                    remove(part)
+        raise
+    except BaseException:  # stopped, and not because it failed
+        remove(path)
         raise
     remove(path)
 
