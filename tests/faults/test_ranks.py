@@ -47,19 +47,17 @@ def test_a_rank_is_killed(
         tried(14)
         step = chance.randrange(1, STEPS * EPOCHS + 1)
         monkeypatch.setenv("QUERIST_CRASH_AT", f"train.step:{step}:rank{number % 2}")
-        memory, epochs = Memory(), []
+        memory, reports = Memory(), []
         caplog.clear()
         started = time.monotonic()
         with caplog.at_level(logging.WARNING, "querist"):
-            fitted, _ = trained(
-                "Slow", **INTERRUPTED, partial=memory, on_epoch=lambda r: epochs.append(r.epoch)
-            )
+            fitted, _ = trained("Slow", **INTERRUPTED, partial=memory, on_epoch=reports.append)
         assert time.monotonic() - started < SECONDS
         again = [r.getMessage() for r in caplog.records if "started again" in r.getMessage()]
         kept = (step - 1) // STEPS // 2 * 2
         assert len(again) == 1
         assert again[0].endswith(f"(1 of at most 3 times), from epoch {kept}")
-        assert epochs == list(range(1, EPOCHS + 1))
+        assert [r.epoch for r in reports] == list(range(1, EPOCHS + 1))
         assert memory.epochs[-1] == 8
         assert set(memory.epochs) <= {2, 4, 6, 8}
         assert fitted.state_files()[WEIGHTS] == whole

@@ -112,6 +112,38 @@ def test_all_begin_with_the_weights_of_the_first(both: Any) -> None:
     assert both(_weights) == [0.0, 0.0]
 
 
+class Spare(nn.Module):
+    """Has a weight that gets no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.used(x)
+
+
+def _two_steps(group: ProcessGroup) -> Any:
+    said = []
+    for unused in (True, False):
+        group._settings = DistributedConfig(find_unused_parameters=unused)
+        model = Spare()
+        wrapped = group.wrap(model, step)
+        try:
+            for _ in range(2):
+                wrapped(model, torch.ones(1, 1)).backward()
+            said.append("")
+        except RuntimeError as error:
+            said.append(str(error))
+    return said
+
+
+def test_weights_without_a_gradient(both: Any) -> None:
+    for with_it, without_it in both(_two_steps):
+        assert with_it == ""
+        assert "find_unused_parameters=True" in without_it
+
+
 class Alone:
     """The place of a group whose calls nobody needs."""
 
