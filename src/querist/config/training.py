@@ -196,6 +196,15 @@ class TrainingConfig(Group):
         return self
 
     @model_validator(mode="after")
+    def _processes_decide_alike(self) -> Self:
+        if self.ranks > 1 and self.optimizer.name.lower() == "lbfgs":
+            raise ValueError(
+                "LBFGS chooses its steps by the loss of its own process, and several would go "
+                "apart: set processes to 1, or use another optimizer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _known_optimizer_and_scheduler(self) -> Self:
         from querist.training.optimizers import check_optimizer, check_scheduler
 

@@ -145,6 +145,11 @@ def as_learner(
         LearnerError: it is none of them, or does not fit the data.
     """
     training = settings.training
+    if training.ranks > 1 and not isinstance(made, torch.nn.Module):
+        raise LearnerError(
+            f"training.processes belongs to torch modules, and {settings.learner.name!r} gives a "
+            f"{type(made).__name__}, which trains in one process: remove training.processes"
+        )
     if isinstance(made, MakesLearner) and not isinstance(made, type):
         first = _first_seed(settings) if seed is None else seed
         return made.make_learner(LearnerContext(settings, classes, sample, first))
@@ -158,6 +163,8 @@ def as_learner(
             train_step=_step(training.train_step_fn),
             validate_step=_step(training.validate_step_fn),
             remake=remake,
+            # Without `remake` it was handed over as it is, and its name says nothing of it.
+            recipe=None if remake is None else settings,
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
         return cast(Learner, made)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,6 +31,9 @@ from querist.training.weights import (
     weights_to_bytes,
 )
 from querist.values import Task
+
+if TYPE_CHECKING:
+    from querist.learners.build import DescribesLearner
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
@@ -69,6 +73,7 @@ class TorchLearner:
         train_step, validate_step: instead of the loss.
         remake: `seed -> module`, the model with other first weights; None where it cannot be made
             anew.
+        recipe: what another process can build the same learner from; None = it cannot.
 
     Raises:
         LearnerError: the module cannot take the sample, or its outputs do not fit the classes.
@@ -85,7 +90,11 @@ class TorchLearner:
         train_step: TrainStep | None = None,
         validate_step: ValidateStep | None = None,
         remake: Callable[[int], torch.nn.Module] | None = None,
+        recipe: DescribesLearner | None = None,
     ) -> None:
+        self.recipe = recipe
+        self.sample = sample
+        self.folder: Path | None = None
         self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
         self.classes = classes
         self.device = choose_device(settings.device)
@@ -108,6 +117,10 @@ class TorchLearner:
         self.unrepeatable = unrepeatable(self.module, own_step)
         self.train_step = train_step or self._own_train_step() or self._loss_step
         self.validate_step = validate_step or self._own_validate_step() or self._loss_step
+
+    def work_in(self, folder: Path) -> None:
+        """The run's work folder; beside it several training processes find their job."""
+        self.folder = folder.parent
 
     def _find_loss(self, sample: torch.Tensor | None, setting: str) -> str:
         if sample is None:
@@ -155,6 +168,10 @@ class TorchLearner:
 
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Train the module in place, from the weights that `warm_start` says."""
+        if job.settings.ranks > 1 and job.group.size == 1 and job.epochs:
+            from querist.training.distributed.launch import fit_in_processes
+
+            return fit_in_processes(self, labeled, job)
         if job.iteration > 0:
             self._start_from(job)
         job = replace(
