@@ -22,6 +22,8 @@ class Progress:
         labels: labeled samples.
         epoch, epochs: of the present training.
         loss: the last epoch's mean training loss.
+        validation_loss: after the last epoch; None without validation.
+        samples_per_second: of the last epoch; None where nobody measured.
         metrics: the latest metrology.
     """
 
@@ -34,6 +36,8 @@ class Progress:
     epoch: int = 0
     epochs: int = 0
     loss: float | None = None
+    validation_loss: float | None = None
+    samples_per_second: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -53,5 +57,5 @@ def watched_by(listener: Listener) -> Iterator[None]:
 
 def tell(progress: Progress) -> None:
     """Pass a progress on."""
-    for listener in _listeners:
+    for listener in tuple(_listeners):  # runs in other threads may begin or end
         listener(progress)
