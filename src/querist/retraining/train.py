@@ -83,7 +83,10 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
         settings=made["settings"],
         checkpoint=digest,
     )
-    outcome = {**fitted.outcome(labels=len(labeled), saving=saving), "curve": list(map(list, fitted.curve))}
+    outcome = {
+        **fitted.outcome(labels=len(labeled), saving=saving),
+        "curve": [list(row) for row in fitted.curve],
+    }
     lineage.ledger.record_version(version, outcome, started)
     crash_point("version.recorded")
     _partial(lineage, retraining).remove()

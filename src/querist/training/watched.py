@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from querist.pools.labeled import LabeledSet
-from querist.progress import Progress, tell
+from querist.progress import Progress, rate_in_words, tell
 from querist.protocols import Learner
 from querist.training.curve import PartialWithCurve, Row, TrainingCurve
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
@@ -133,62 +133,60 @@ class Spent:
     """Where the time of trainings went, and what they did in it.
 
     Attributes:
+        whole: seconds of all of it, what no part accounts for included.
         seconds: by part.
         samples: that were learned from, repeats counted.
         samples_per_second: over all trainings; None where nobody counted samples.
         device_memory: most bytes that the device held; None on the CPU.
     """
 
+    whole: float = 0.0
     seconds: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
     samples_per_second: float | None = None
     device_memory: int | None = None
 
 
-def spent_on(outcomes: Iterable[Mapping[str, Any]]) -> Spent:
-    """The sum over trainings, of what the ledger keeps of them."""
+def spent_on(trainings: Iterable[tuple[float, Mapping[str, Any]]]) -> Spent:
+    """The sum over trainings.
+
+    Args:
+        trainings: seconds of each, and what the ledger keeps of it.
+    """
     seconds: dict[str, float] = {}
-    samples, counted, wall = 0, 0, 0.0
+    whole, samples, counted, fitting = 0.0, 0, 0, 0.0
     memory: int | None = None
-    for outcome in outcomes:
+    for took, outcome in trainings:
+        whole += took
         for part, spent in (outcome.get("seconds") or {}).items():
             seconds[part] = seconds.get(part, 0.0) + spent
-        samples += outcome.get("samples") or 0
-        rate = outcome.get("samples_per_second")
+        learned, rate = outcome.get("samples") or 0, outcome.get("samples_per_second")
+        samples += learned
         if rate:
-            counted += outcome["samples"]
-            wall += outcome["samples"] / rate
+            counted, fitting = counted + learned, fitting + learned / rate
         held = outcome.get("device_memory")
         memory = held if memory is None else max(memory, held or 0)
     known = [*PARTS, *(part for part in seconds if part not in PARTS)]
     return Spent(
-        {part: seconds[part] for part in known if part in seconds},
+        whole,
+        {part: round(seconds[part], 6) for part in known if part in seconds},
         samples,
-        counted / wall if wall else None,
+        counted / fitting if fitting else None,
         memory,
     )
 
 
-def in_words(spent: Spent, whole: float) -> str:
-    """Where the time of training went, in one line; empty where nobody measured.
-
-    Args:
-        spent: the parts.
-        whole: seconds of all of it, so that the rest is known.
-    """
-    whole = max(whole, sum(spent.seconds.values()))
-    if whole <= 0:
-        return ""
-    parts = {**spent.seconds, "other": whole - sum(spent.seconds.values())}
-    shares = {part: 100 * seconds / whole for part, seconds in parts.items()}
-    words = [", ".join(f"{part} {share:.0f} %" for part, share in shares.items() if share >= 0.5)]
+def in_words(spent: Spent) -> str:
+    """Where the time of training went, in one line; empty where nobody measured."""
+    words = []
+    parts = dict(spent.seconds)
+    measured = sum(parts.values())
+    whole = max(spent.whole, measured)
+    if parts.keys() - {CHECKPOINT} and whole > 0:
+        shares = {k: 100 * v / whole for k, v in {**parts, "other": whole - measured}.items()}
+        words.append(", ".join(f"{k} {v:.0f} %" for k, v in shares.items() if v >= 0.5))
     if spent.samples_per_second is not None:
         words.append(f"{rate_in_words(spent.samples_per_second)} samples/s")
     if spent.device_memory is not None:
         words.append(f"{spent.device_memory / MEGABYTE:,.0f} MB on the device")
     return "; ".join(words)
-
-
-def rate_in_words(rate: float) -> str:
-    """A number that changes all the time, with no more digits than people read."""
-    return f"{rate:.3g}" if rate < 1000 else f"{float(f'{rate:.3g}'):,.0f}"
