@@ -36,13 +36,17 @@ class ProgressReport:
         run_id: what it is called in its `Progress`.
         steps: how many iterations there are.
         first: the iteration at which nothing is done yet.
+        always: whether there is an artifact though no training takes long.
     """
 
-    def __init__(self, name: str, run_id: str, steps: int, first: int = 0) -> None:
+    def __init__(
+        self, name: str, run_id: str, steps: int, first: int = 0, *, always: bool = True
+    ) -> None:
         self._name = name
         self._run_id = run_id
         self._first = first
         self._steps = max(1, steps)
+        self._always = always
         self._long = LongTraining()
         self._artifact: UUID | None = None
         self._updated = 0.0
@@ -54,15 +58,18 @@ class ProgressReport:
 
     async def __aenter__(self) -> ProgressReport:
         self._loop = asyncio.get_running_loop()
-        self._artifact = await acreate_progress_artifact(
-            progress=0.0, description=f"{self._name}: iterations done"
-        )
+        if self._always:
+            await self._send(0.0, self._all_done)
         self._watching.enter_context(watched_by(self._hear))
         return self
 
+    @property
+    def _all_done(self) -> str:
+        return f"{self._name}: {'iterations' if self._steps > 1 else 'training'} done"
+
     def update(self, iteration: int) -> None:
         """Report that `iteration` is done."""
-        self._move(iteration + 1 - self._first, f"{self._name}: iterations done")
+        self._move(iteration + 1 - self._first, self._all_done)
 
     def _hear(self, progress: Progress) -> None:
         """In whatever thread a step is: pass on where its training is, if that takes long."""
@@ -72,11 +79,10 @@ class ProgressReport:
 
     def _show_training(self, progress: Progress) -> None:
         done = progress.iteration - self._first + TRAININGS_SHARE * progress.epoch / progress.epochs
-        self._move(
-            done,
-            f"{self._name}: iteration {progress.iteration + 1} of {progress.iterations}, epoch "
-            f"{progress.epoch} of {progress.epochs}, {training_words(progress)}",
-        )
+        where = f"epoch {progress.epoch} of {progress.epochs}, {training_words(progress)}"
+        if progress.iterations > 1:
+            where = f"iteration {progress.iteration + 1} of {progress.iterations}, {where}"
+        self._move(done, f"{self._name}: {where}")
 
     def _move(self, done: float, words: str) -> None:
         """Show this as soon as the report before is old enough, or what comes until then."""
@@ -94,10 +100,11 @@ class ProgressReport:
             await self._send(100 * self._done / self._steps, self._words)
 
     async def _send(self, percent: float, words: str) -> None:
-        assert self._artifact is not None
-        await aupdate_progress_artifact(
-            artifact_id=self._artifact, progress=min(percent, 100.0), description=words
-        )
+        percent = min(percent, 100.0)
+        if self._artifact is None:
+            self._artifact = await acreate_progress_artifact(percent, description=words)
+        else:
+            await aupdate_progress_artifact(self._artifact, percent, description=words)
 
     async def __aexit__(
         self,
@@ -109,8 +116,8 @@ class ProgressReport:
         self._ended.set()
         if self._pending is not None:
             await asyncio.gather(self._pending, return_exceptions=True)
-        if error is None:
-            await self._send(100.0, f"{self._name}: iterations done")
+        if error is None and self._artifact is not None:
+            await self._send(100.0, self._all_done)
 
 
 async def report_summary(name: str, summary: Summary) -> None:

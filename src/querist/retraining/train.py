@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from querist.faults import crash_point
 from querist.ledger.models import Version
 from querist.lineage import Lineage
 from querist.pools.labeled import LabeledSet
-from querist.progress import Progress
+from querist.progress import Progress, tell
 from querist.protocols import Learner
 from querist.retraining.chosen import Answers, chosen, data_digest, test_items, train_items
 from querist.retraining.leaks import refuse_leaks
@@ -138,6 +139,7 @@ def _fit(
     """Train; returns what it did, with the losses epoch by epoch."""
     partial = _partial(lineage, retraining) if settings.training.checkpoint_epochs else None
     name = lineage.reference.version_name(retraining)
+    progress = Progress(name, name, 0, 1, Phase.TRAIN, labels=len(labeled))
     job = TrainingJob(
         # The first iteration is the one that trains from first weights.
         iteration=1 if base.has_weights else 0,
@@ -147,18 +149,11 @@ def _fit(
         dtype=getattr(learner, "dtype", torch.float32),
         validation=validation,
         partial=partial,
-        on_epoch=EpochsTold(
-            Progress(
-                run_id=name,
-                name=name,
-                iteration=0,
-                iterations=1,
-                phase=Phase.TRAIN,
-                labels=len(labeled),
-            )
-        ),
+        on_epoch=EpochsTold(progress),
     )
+    tell(progress)
     fitted = fit_watched(learner, labeled, job, points=MAX_POINTS)
+    tell(replace(progress, phase=None))
     report = fitted.report
     _log.info("version %d: %d epochs, %d steps", retraining, report.epochs, report.steps)
     return fitted
