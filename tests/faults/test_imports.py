@@ -23,7 +23,7 @@ from querist.learners.sklearn_learner import STATE, SklearnLearner
 from querist.registry import build
 from querist.runs.checkpoints import read_checkpoint
 from querist.storage.atomic import sha256
-from querist.training.loop import TRAINING_STATE, WEIGHTS, state_from_bytes
+from querist.training.weights import TRAINING_STATE, WEIGHTS, state_from_bytes
 from tests.shared.runs import BASE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -276,7 +276,7 @@ def refused_by(name: str, content: bytes) -> bool:
     """Whether what reads a file of that name refuses it, in whatever words."""
     from sklearn.linear_model import LogisticRegression
 
-    from querist.training.loop import weights_from_bytes
+    from querist.training.weights import weights_from_bytes
 
     readers: dict[str, Callable[[], Any]] = {
         WEIGHTS: lambda: weights_from_bytes(torch.nn.Linear(1, 1), content),

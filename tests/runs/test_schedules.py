@@ -441,16 +441,16 @@ def settings_of(content: dict[str, Any]) -> list[dict[str, Any]]:
 def test_scheduled_options_of_the_optimizer_hold_though_its_state_is_kept(
     new_run: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from querist.training import loop
+    from querist.training import steps
 
     used: list[float] = []
-    real = loop.bare_step
+    real = steps.bare_step
 
     def noting(optimizer: Any) -> Any:
         used.append(optimizer.param_groups[0]["momentum"])
         return real(optimizer)
 
-    monkeypatch.setattr(loop, "bare_step", noting)
+    monkeypatch.setattr(steps, "bare_step", noting)
     options = {"lr": 0.1, "momentum": 0.9}
     run = new_run(
         training={"reset_optimizer": False, "max_training_epochs": 1,

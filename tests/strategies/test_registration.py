@@ -79,7 +79,9 @@ def test_all_are_registered(kind: str) -> None:
     assert NAMES[kind] <= {component.name for component in components(kind)}
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in NAMES.items() for n in names])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in sorted(names)]
+)
 def test_each_is_documented_with_all_its_options(kind: str, name: str) -> None:
     factory = find(kind, name)
     documentation = inspect.getdoc(factory) or ""

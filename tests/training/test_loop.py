@@ -11,7 +11,7 @@ from torch import nn
 from querist.errors import ConfigurationError, LearnerError
 from querist.pools import LabeledSet, TensorPool
 from querist.training.job import EpochReport
-from querist.training.loop import weights_to_bytes
+from querist.training.weights import weights_to_bytes
 
 FEATURES = torch.rand(40, 2, generator=torch.Generator().manual_seed(5))
 NUMBERS = FEATURES.sum(1)
@@ -146,10 +146,7 @@ def test_early_stopping(
 def test_validation_is_weighted_by_batch(
     job: Any, learner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from querist.training import loop
-
-    real = loop.batches_of
-    monkeypatch.setattr(loop, "batches_of", lambda d, size, *a: real(d, min(size, 16), *a))
+    monkeypatch.setattr("querist.training.batches.EVALUATION_BATCH", 16)
     made = learner(lambda: nn.Linear(2, 1), None)
     report = made.fit(data(), job(validation=data()))
     expected = nn.functional.mse_loss(made.module(FEATURES)[:, 0], NUMBERS)
@@ -237,26 +234,22 @@ def test_the_last_epoch_leaves_no_partial_checkpoint(job: Any, learner: Any) -> 
      {"name": "PolynomialLR", "options": {"total_iters": 3}}],
 )  # fmt: skip
 def test_a_scheduler_starts_each_iteration_from_its_learning_rate(
-    job: Any, learner: Any, scheduler: Any, monkeypatch: pytest.MonkeyPatch
+    job: Any, learner: Any, scheduler: Any
 ) -> None:
-    from querist.training import loop
-
-    def rates(reset_optimizer: bool) -> list[float]:
-        seen: list[float] = []
-        real = loop._Progress.after_epoch
-
-        def watch(self: Any, *args: Any) -> None:
-            seen.append(self.optimizer.param_groups[0]["lr"])
-            real(self, *args)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(loop._Progress, "after_epoch", watch)
-            made = learner(module, None)
-            for iteration in (0, 1, 2):
-                settings = {"optimizer": SGD, "scheduler": scheduler, "fine_tuning_lr": 0.01}
-                made.fit(
-                    data(), job(iteration=iteration, reset_optimizer=reset_optimizer, **settings)
-                )
+    def rates(reset_optimizer: bool) -> list[float | None]:
+        seen: list[float | None] = []
+        made = learner(module, None)
+        for iteration in (0, 1, 2):
+            settings = {"optimizer": SGD, "scheduler": scheduler, "fine_tuning_lr": 0.01}
+            made.fit(
+                data(),
+                job(
+                    iteration=iteration,
+                    reset_optimizer=reset_optimizer,
+                    on_epoch=lambda report: seen.append(report.lr),
+                    **settings,
+                ),
+            )
         return seen
 
     assert rates(reset_optimizer=False) == rates(reset_optimizer=True)

@@ -16,8 +16,11 @@ from querist.pools.labeled import LabeledSet
 from querist.protocols import TrainingLoop, TrainStep, ValidateStep
 from querist.randomness import derive_seed, seeded_globally
 from querist.training.batches import to_device
+from querist.training.captures import Captures
 from querist.training.job import TrainingJob, TrainingReport
-from querist.training.loop import (
+from querist.training.repeatable import unrepeatable
+from querist.training.threads import choose_threads, torch_threads
+from querist.training.weights import (
     TRAINING_STATE,
     WEIGHTS,
     state_from_bytes,
@@ -25,7 +28,6 @@ from querist.training.loop import (
     weights_from_bytes,
     weights_to_bytes,
 )
-from querist.training.threads import choose_threads, torch_threads
 from querist.values import Task
 
 CHUNK = 65536
@@ -93,10 +95,13 @@ class TorchLearner:
         self._remake = remake
         self._parameters = sum(p.numel() for p in self.module.parameters())
         self._threads = choose_threads(settings.threads, self._parameters)
+        self._captures = Captures()
         self._optimizer_state: Mapping[str, Any] | None = None
         self._first_weights = weights_to_bytes(self.module)
         self._own_proba = _method(self.module, "predict_proba")
         self.loss = self._find_loss(sample, settings.loss)
+        own_step = train_step or _method(self.module, "training_step")
+        self.unrepeatable = unrepeatable(self.module, own_step)
         self.train_step = train_step or self._own_train_step() or self._loss_step
         self.validate_step = validate_step or self._own_validate_step() or self._loss_step
 
@@ -154,6 +159,8 @@ class TorchLearner:
             dtype=self.dtype,
             train_step=self.train_step,
             validate_step=self.validate_step,
+            unrepeatable=self.unrepeatable,
+            captures=self._captures,
             optimizer_state=None if job.settings.reset_optimizer else self._optimizer_state,
         )
         with torch_threads(self._threads), seeded_globally(job.epoch_seed(0)):

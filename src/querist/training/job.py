@@ -12,6 +12,7 @@ from querist.config.training import TrainingConfig
 from querist.pools.labeled import LabeledSet
 from querist.protocols import PartialCheckpoints, TrainStep, ValidateStep
 from querist.randomness import derive_seed
+from querist.training.captures import Captures
 from querist.training.group import Alone, Group
 
 
@@ -57,6 +58,7 @@ class TrainingJob:
         group: the processes of this training, of which this is one.
         unrepeatable: why the step may do something else each time with equal batches; None where
             it is known to do the same. Only what repeats is captured unasked.
+        captures: steps that were captured before, and where new ones are kept.
         on_epoch: called after every epoch.
     """
 
@@ -72,6 +74,7 @@ class TrainingJob:
     partial: PartialCheckpoints | None = None
     group: Group = field(default_factory=Alone)
     unrepeatable: str | None = "nobody has looked at the step"
+    captures: Captures = field(default_factory=Captures)
     on_epoch: Callable[[EpochReport], None] = field(default=lambda report: None)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -89,27 +89,49 @@ def check_scheduler(name: str, options: Mapping[str, Any]) -> None:
 def build_optimizer(
     name: str,
     options: Mapping[str, Any],
-    parameters: Iterable[Any],
+    module: Any,
     lr: float | None,
     *,
-    on_cpu: bool = False,
+    device: Any,
+    captured: bool = False,
 ) -> Any:
-    """An optimizer over `parameters`; `lr`, where given, replaces the option.
+    """An optimizer over the module's parameters; `lr`, where given, replaces the option.
+
+    Args:
+        name: its name in torch.
+        options: as written in the configuration.
+        module: what is trained, on the device already.
+        lr: the learning rate of this iteration.
+        device: decides which form of the step is fastest, where the options do not say it.
+        captured: whether steps may be captured; on a GPU some optimizers must know.
 
     Raises:
         ConfigurationError: the optimizer refused its options.
     """
     settings = {**options, **({} if lr is None else {"lr": lr})}
     found = find_optimizer(name)
-    own_choice = {"foreach", "fused"} & set(options)
-    if on_cpu and not own_choice and "foreach" in inspect.signature(found).parameters:
-        # On the CPU torch takes the plain loop anyway, after 6 us of deciding per step.
-        settings["foreach"] = False
+    known = inspect.signature(found).parameters
+    settings = {**_fastest(known, settings, module, device), **settings}
+    if captured and device.type == "cuda" and "capturable" in known:
+        settings.setdefault("capturable", True)
     try:
         with _compiler_left_out():
-            return found(parameters, **settings)
-    except (TypeError, ValueError) as error:
+            return found(module.parameters(), **settings)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigurationError(f"optimizer {name} refused its options: {error}") from error
+
+
+def _fastest(
+    known: Mapping[str, Any], settings: Mapping[str, Any], module: Any, device: Any
+) -> dict[str, bool]:
+    """One kernel for all weights where there is one, else the plain loop on a CPU."""
+    if {"foreach", "fused"} & set(settings) or settings.get("differentiable"):
+        return {}
+    sparse = any(getattr(part, "sparse", False) for part in module.modules())
+    if "fused" in known and device.type in ("cpu", "cuda") and not sparse:
+        return {"fused": True}
+    # On the CPU torch takes the plain loop anyway, after 6 us of deciding per step.
+    return {"foreach": False} if device.type == "cpu" and "foreach" in known else {}
 
 
 @contextmanager

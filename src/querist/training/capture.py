@@ -1,0 +1,271 @@
+"""Static capture: a training step is recorded once, and replayed for batches of the same shape.
+
+On the CPU a step becomes a graph of plain operations (`recording`), on an NVIDIA GPU a CUDA graph
+(`cuda_graphs`). What was captured for one shape of batches is of no use for another; nor where the
+weights' shapes, the optimizer or its settings change. The learning rate may change: it is a tensor
+of the step where the optimizer takes one, else each rate is captured anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from querist.faults import crash_point
+from querist.training.captures import Captures, Graph
+from querist.training.clock import EVERY, Clock
+from querist.training.job import TrainingJob
+from querist.training.recording import (
+    CaptureError,
+    OperationGraph,
+    Recording,
+    interpreted,
+)
+from querist.training.steps import EagerStep
+from querist.training.threads import SMALL_MODEL_PARAMETERS
+
+MOST_GRAPHS = 64
+"""Captured steps that a learner keeps; with more shapes than that nothing is gained."""
+
+WARM_UP = {"cpu": 32, "cuda": 3}
+"""Steps of one shape before it is captured: about what a capture costs."""
+
+_STATELESS_RATE = ("SGD", "Adam", "AdamW", "Adagrad")
+"""Optimizers whose fused step takes the learning rate as a tensor."""
+
+_log = logging.getLogger(__name__)
+
+
+def why_not(job: TrainingJob, module: torch.nn.Module, optimizer: Any) -> str | None:
+    """Why steps are not captured; None where it is tried."""
+    wanted = job.settings.static_capture
+    if wanted is False:
+        return "training.static_capture is false"
+    kind = job.device.type
+    if kind not in WARM_UP:
+        return f"nothing can be captured on {kind}"
+    if job.group.size > 1:
+        return "several processes train together"
+    if isinstance(optimizer, torch.optim.LBFGS):
+        return "LBFGS evaluates a batch as often as it likes"
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return f"{type(optimizer).__name__} is no optimizer of torch's"
+    if kind == "cpu" and job.settings.compile:
+        return "the model is compiled"
+    if job.settings.accumulate_batches > 1:
+        return "gradients of several batches are averaged"
+    if kind == "cpu" and job.settings.mixed_precision == "fp16":
+        return "the scaling of fp16 looks at the gradients"
+    if wanted == "auto":
+        if job.unrepeatable is not None:
+            return job.unrepeatable
+        weights = sum(p.numel() for p in module.parameters())
+        if kind == "cpu" and weights >= SMALL_MODEL_PARAMETERS:
+            return f"with {weights:,} weights there is little to gain on a CPU"
+    return None
+
+
+class CapturedStep:
+    """Takes the same steps as `EagerStep`, from captures where there are some.
+
+    Args:
+        eager: the step.
+        job: says what may be captured.
+        clock: told how long captures took.
+        captures: what was captured before, and where new captures go.
+    """
+
+    def __init__(
+        self, eager: EagerStep, job: TrainingJob, clock: Clock, captures: Captures
+    ) -> None:
+        self._eager = eager
+        self._job = job
+        self._clock = clock
+        self._captures = captures
+        self._basis: int | None = None
+        self._state: list[torch.Tensor] = []
+        self._rates = [
+            torch.tensor(float(group["lr"]), dtype=torch.float64, device=job.device)
+            for group in eager.optimizer.param_groups
+        ]
+        self._steps = 0
+        self.replayed = 0
+        self.reason: str | None = None
+
+    @property
+    def takes_rates(self) -> bool:
+        """Whether the learning rate may change under a capture."""
+        optimizer = self._eager.optimizer
+        fused = all(group.get("fused") for group in optimizer.param_groups)
+        return fused and type(optimizer).__name__ in _STATELESS_RATE
+
+    def begin_epoch(self) -> None:
+        """The learning rate may have changed, and so may whatever else a capture rests on."""
+        for rate, group in zip(self._rates, self._eager.optimizer.param_groups, strict=True):
+            rate.fill_(float(group["lr"]))
+        self._basis = None
+
+    def __call__(self, batches: tuple[Any, ...]) -> torch.Tensor:
+        """One optimizer step; returns its loss, on the device."""
+        (batch,) = batches
+        self._steps += 1
+        if self._steps % EVERY == 1:
+            self._basis = None  # the first step makes the optimizer's state
+            return self._eager.timed(batches)
+        leaves = _leaves(batch)
+        if leaves is None:
+            self._refuse("a batch holds something that is no tensor")
+            return self._eager(batches)
+        names = tuple(batch) if isinstance(batch, Mapping) else ()
+        key = (self._what_it_rests_on(), names, *[(t.shape, t.dtype) for t in leaves])
+        graph = self._captures.graphs.get(key)
+        if graph is None:
+            return self._record(key, batch, leaves)
+        self.replayed += 1
+        crash_point("train.step")
+        return graph([*self._state, *leaves])
+
+    def _what_it_rests_on(self) -> int:
+        if self._basis is not None:
+            return self._basis
+        module, optimizer = self._eager.module, self._eager.optimizer
+        state = [
+            value
+            for parameter in self._eager.parameters
+            for value in optimizer.state.get(parameter, {}).values()
+            if isinstance(value, torch.Tensor)
+        ]
+        # Over the same memory, but nothing that autograd would follow.
+        weights = [p.detach() for p in (*self._eager.parameters, *module.buffers())]
+        self._state = [*weights, *state, *self._rates]
+        rates = () if self.takes_rates else tuple(group["lr"] for group in optimizer.param_groups)
+        about = (
+            self._job.train_step,
+            self._job.settings.mixed_precision,
+            self._job.settings.clip_grad_norm,
+            type(optimizer),
+            tuple(_options(group) for group in optimizer.param_groups),
+            rates,
+            tuple((t.shape, t.dtype) for t in self._state),
+            tuple(p.requires_grad for p in self._eager.parameters),
+            tuple(part.training for part in module.modules()),
+            # A CUDA graph is bound to the very memory that it was captured with.
+            () if self._job.device.type == "cpu" else tuple(t.data_ptr() for t in self._state),
+        )
+        self._basis = self._captures.basis(about)
+        return self._basis
+
+    def _record(self, key: Any, batch: Any, leaves: list[torch.Tensor]) -> torch.Tensor:
+        """Take the step, and capture it on the way if it has been seen often enough."""
+        captures, kind = self._captures, self._job.device.type
+        refused = captures.refused.get(key[0])
+        seen = captures.seen[key] = captures.seen.get(key, 0) + 1
+        if refused is not None or seen < WARM_UP[kind] or len(captures.graphs) >= MOST_GRAPHS:
+            if refused is not None:
+                self._refuse(refused)
+            return self._eager((batch,))
+        started = time.perf_counter()
+        record = _record_operations if kind == "cpu" else _record_cuda_graph
+        try:
+            loss, graph = record(self, batch, leaves)
+        finally:
+            self._eager.forget_gradients()
+            self._clock.add("capture", time.perf_counter() - started)
+        if isinstance(graph, str):
+            captures.refused[key[0]] = graph
+            self._refuse(graph)
+        else:
+            captures.graphs[key] = graph
+        return loss
+
+    def step(self, batch: Any) -> torch.Tensor:
+        """The step as it is recorded."""
+        with self._rates_as_tensors():
+            return self._eager.recorded((batch,))
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """All tensors that a step reads or changes and that outlive it."""
+        return self._state
+
+    @contextmanager
+    def _rates_as_tensors(self) -> Iterator[None]:
+        groups = self._eager.optimizer.param_groups
+        if not self.takes_rates:
+            yield
+            return
+        before = [group["lr"] for group in groups]
+        for group, rate in zip(groups, self._rates, strict=True):
+            group["lr"] = rate
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, before, strict=True):
+                group["lr"] = rate
+
+    def _refuse(self, reason: str) -> None:
+        if self.reason is None:
+            self.reason = reason
+            tell(self._captures, self._job, reason)
+
+
+def tell(captures: Captures, job: TrainingJob, reason: str) -> None:
+    """Say why steps are not captured: once per learner, and loudly where capture was asked for."""
+    if reason not in captures.told:
+        captures.told.add(reason)
+        level = logging.WARNING if job.settings.static_capture is True else logging.INFO
+        _log.log(level, "training steps are not captured: %s", reason)
+
+
+def _record_operations(
+    step: CapturedStep, batch: Any, leaves: list[torch.Tensor]
+) -> tuple[torch.Tensor, Graph | str]:
+    """The step's loss, and its graph or why there is none."""
+    inputs = [*step.state, *leaves]
+    before = [t.detach().clone() for t in inputs]
+    random_state = torch.default_generator.get_state()
+    recording = Recording(lambda: step.step(batch), inputs)
+    try:
+        return recording.loss, OperationGraph(recording, before, random_state)
+    except (CaptureError, RuntimeError) as error:
+        return recording.loss, str(error)
+
+
+def _record_cuda_graph(
+    step: CapturedStep, batch: Any, leaves: list[torch.Tensor]
+) -> tuple[torch.Tensor, Graph | str]:
+    from querist.training.cuda_graphs import CudaGraph
+
+    return CudaGraph.capture(step.step, batch, leaves, skip=len(step.state))
+
+
+def _leaves(batch: Any) -> list[torch.Tensor] | None:
+    """The tensors of a (nested) batch; None where it holds something else."""
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if not isinstance(batch, list | tuple):
+        return None
+    found: list[torch.Tensor] = []
+    for part in batch:
+        leaves = _leaves(part)
+        if leaves is None:
+            return None
+        found += leaves
+    return found
+
+
+def _options(group: Mapping[str, Any]) -> tuple[Any, ...]:
+    left_out = ("params", "lr", "initial_lr", "param_names")
+    return tuple(sorted((k, str(v)) for k, v in group.items() if k not in left_out))
+
+
+def replaying(device: torch.device) -> AbstractContextManager[object]:
+    """What replays are done inside of."""
+    return interpreted() if device.type == "cpu" else nullcontext()
