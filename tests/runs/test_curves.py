@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from querist.runs.model import bring_model_to
 from querist.runs.status import read_status
 from querist.runs.tracking import track_missing, track_start
 from querist.tracking.spool import SPOOL_FILE, Event, TrackingSpool
+from querist.training import watched
 from querist.values import Phase
 
 Point = tuple[int, str, float]
@@ -35,8 +37,9 @@ def tracked(new_run: Callable[..., Run]) -> Callable[..., Run]:
 
 @pytest.fixture
 def told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every training is a long one: each point is an event."""
+    """Every training is a long one: each point is an event, and each epoch is told."""
     monkeypatch.setattr(curves, "LIVE_SECONDS", 0.0)
+    monkeypatch.setattr(watched, "TOLD_SECONDS", 0.0)
 
 
 def events(run: Run) -> list[Event]:
@@ -118,7 +121,7 @@ def test_a_killed_training_tells_what_is_missing_and_nothing_twice(
     with pytest.raises(KeyboardInterrupt), watched_by(kill):
         phases.train(run, 1)
     told = steps(run)
-    assert told[-1] == 6 + min(killed_at, 5), "the last epoch is told when the ledger has it"
+    assert told[-1] == 6 + killed_at
     run = drive.reopened(run)
     track_start(run)
     track_missing(run)
@@ -148,7 +151,7 @@ def test_a_process_that_died_before_it_told_the_curve(
 ) -> None:
     run = tracked()
     with monkeypatch.context() as patch:
-        patch.setattr("querist.phases.train.track_curve", lambda *_: 1 / 0)
+        patch.setattr(import_module("querist.phases.train"), "track_curve", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             phases.train(run, 0)
     assert events(run) == []
@@ -172,8 +175,8 @@ def test_a_run_that_an_older_version_began_counts_its_epochs(
 ) -> None:
     run = tracked()
     with monkeypatch.context() as patch:
-        patch.setattr("querist.phases.train.EPOCHS_BEFORE", "not_kept_then")
-        patch.setattr("querist.phases.train.curve_facts", lambda *_: {})
+        patch.setattr(import_module("querist.phases.train"), "EPOCHS_BEFORE", "not_kept_then")
+        patch.setattr(import_module("querist.phases.train"), "curve_facts", lambda *_: {})
         for iteration in (0, 1):
             drive.iterate(run, iteration)
     assert points(run) == []
