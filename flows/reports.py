@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack, suppress
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -57,7 +58,7 @@ class ProgressReport:
         self._watching = ExitStack()
 
     async def __aenter__(self) -> ProgressReport:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._context = asyncio.get_running_loop(), copy_context()
         if self._always:
             await self._send(0.0, self._all_done)
         self._watching.enter_context(watched_by(self._hear))
@@ -75,7 +76,9 @@ class ProgressReport:
         """In whatever thread a step is: pass on where its training is, if that takes long."""
         if progress.run_id == self._run_id and self._long.hears(progress):
             with suppress(RuntimeError):  # the flow was cancelled, and its loop is closed
-                self._loop.call_soon_threadsafe(self._show_training, progress)
+                self._loop.call_soon_threadsafe(
+                    self._show_training, progress, context=self._context
+                )
 
     def _show_training(self, progress: Progress) -> None:
         done = progress.iteration - self._first + TRAININGS_SHARE * progress.epoch / progress.epochs
@@ -88,7 +91,7 @@ class ProgressReport:
         """Show this as soon as the report before is old enough, or what comes until then."""
         self._done, self._words = max(self._done, done), words
         if self._pending is None or self._pending.done():
-            self._pending = self._loop.create_task(self._send_in_time())
+            self._pending = self._loop.create_task(self._send_in_time(), context=self._context)
 
     async def _send_in_time(self) -> None:
         wait = self._updated + SECONDS_BETWEEN_UPDATES - time.monotonic()

@@ -40,8 +40,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
 @pytest.fixture
 def run(prefect_server: Any) -> Iterator[Callable[[Callable[[], Awaitable[Any]]], Any]]:
     """Calls with the tests' Prefect server."""
+    from prefect import flow
+
+    @flow(name="reports", validate_parameters=False, persist_result=False)
+    async def around(call: Callable[[], Awaitable[Any]]) -> Any:
+        return await call()
+
     with prefect_api(prefect_server):
-        yield lambda call: asyncio.run(call())  # type: ignore[arg-type]
+        yield lambda call: asyncio.run(around(call))
 
 
 @pytest.fixture
@@ -50,13 +56,14 @@ def all_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "SECONDS_BETWEEN_UPDATES", 0.0)
 
 
-async def in_a_step(*told: Progress) -> None:
-    """As a step says it, in a thread of its own."""
+async def in_a_step(report: ProgressReport, *told: Progress) -> None:
+    """As a step says it, in a thread of its own; back when all that follows is done."""
     thread = threading.Thread(target=lambda: [tell(one) for one in told])
     thread.start()
     await asyncio.to_thread(thread.join)
-    for _ in range(100):
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # what the thread has asked for begins
+    if report._pending is not None:
+        await report._pending
 
 
 async def artifact(report: ProgressReport) -> tuple[float, str]:
@@ -75,7 +82,7 @@ def test_it_moves_within_a_long_training(run: Any, sent: Sent) -> None:
     async def go() -> tuple[float, str]:
         async with ProgressReport("moons", "r", 4) as report:
             at = replace(TRAINING, epoch=5, loss=0.5, validation_loss=0.25, samples_per_second=9e4)
-            await in_a_step(at)
+            await in_a_step(report, at)
             seen = await artifact(report)
             report.update(2)
         assert await artifact(report) == (100.0, "moons: iterations done")
@@ -93,10 +100,12 @@ def test_it_moves_within_a_long_training(run: Any, sent: Sent) -> None:
 def test_it_is_about_its_own_run_and_never_goes_back(run: Any, sent: Sent) -> None:
     async def go() -> None:
         async with ProgressReport("moons", "r", 4) as report:
-            await in_a_step(replace(TRAINING, run_id="another", epoch=9))
+            await in_a_step(report, replace(TRAINING, run_id="another", epoch=9))
             assert len(sent) == 1
             report.update(2)
-            await in_a_step(replace(TRAINING, epoch=1))  # trained again, its checkpoint was lost
+            await in_a_step(
+                report, replace(TRAINING, epoch=1)
+            )  # trained again, its checkpoint was lost
             assert await artifact(report) == (75.0, sent[-1][1])
 
     run(go)
@@ -104,9 +113,10 @@ def test_it_is_about_its_own_run_and_never_goes_back(run: Any, sent: Sent) -> No
 
 def test_short_trainings_are_not_told(run: Any, sent: Sent) -> None:
     async def go() -> None:
-        async with ProgressReport("moons", "r", 4):
+        async with ProgressReport("moons", "r", 4) as report:
             for iteration in range(4):
                 await in_a_step(
+                    report,
                     *(replace(TRAINING, iteration=iteration, epoch=e) for e in range(11)),
                     replace(TRAINING, iteration=iteration, phase=Phase.METROLOGY),
                 )
@@ -123,9 +133,10 @@ def test_ten_thousand_epochs_are_two_reports(
     monkeypatch.setattr(reports, "SECONDS_BETWEEN_UPDATES", 3600.0)
 
     async def go() -> None:
-        async with ProgressReport("moons", "r", 1):
+        async with ProgressReport("moons", "r", 1) as report:
             await in_a_step(
-                *(replace(TRAINING, iteration=0, epoch=e, epochs=10_000) for e in range(10_001))
+                report,
+                *(replace(TRAINING, iteration=0, epoch=e, epochs=10_000) for e in range(10_001)),
             )
 
     run(go)
@@ -140,8 +151,8 @@ def test_what_comes_too_soon_is_shown_when_its_time_comes(
     monkeypatch.setattr(reports, "SECONDS_BETWEEN_UPDATES", 0.5)
 
     async def go() -> None:
-        async with ProgressReport("moons", "r", 4):
-            await in_a_step(*(replace(TRAINING, epoch=e) for e in range(1, 11)))
+        async with ProgressReport("moons", "r", 4) as report:
+            await in_a_step(report, *(replace(TRAINING, epoch=e) for e in range(1, 11)))
             assert sent[-1][1].startswith("moons: iteration 3 of 4, epoch 10 of 10")
             assert len(sent) <= 4
 
@@ -158,7 +169,7 @@ def test_where_only_long_trainings_have_an_artifact(
 
     async def go() -> None:
         async with ProgressReport(name, name, 1, always=False) as report:
-            await in_a_step(told)
+            await in_a_step(report, told)
         assert (report._artifact is not None) == long
 
     run(go)
