@@ -32,10 +32,11 @@ class Iterations:
         started: float,
         outcome: Mapping[str, Any],
         facts: Mapping[str, str] | None = None,
-    ) -> None:
-        """A phase is done. Recording it again changes nothing.
+    ) -> float:
+        """A phase is done; returns when, in seconds since 1970.
 
-        A power cut may take it: the phase is then done again, with the same outcome.
+        Recording it again changes nothing. A power cut may take it: the phase is then done again,
+        with the same outcome.
 
         Args:
             iteration: which one.
@@ -45,8 +46,9 @@ class Iterations:
             facts: what is written down with it.
         """
         with self.db.writing(durable=False) as c:
-            self._record_phase(c, iteration, phase, started, outcome)
+            ended = self._record_phase(c, iteration, phase, started, outcome)
             self.db.add(c, t.facts, [{"key": k, "value": v} for k, v in (facts or {}).items()])
+        return ended
 
     def _record_phase(
         self,
@@ -55,15 +57,17 @@ class Iterations:
         phase: Phase,
         started: float,
         outcome: Mapping[str, Any],
-    ) -> None:
+    ) -> float:
+        ended = time.time()
         row = {
             "iteration": iteration,
             "phase": phase.value,
             "started": started,
-            "ended": time.time(),
+            "ended": ended,
             "outcome": json.dumps(outcome),
         }
         self.db.add_new(c, t.phases, [row])
+        return ended
 
     def _phase_is_done(self, c: Connection, iteration: int, phase: Phase) -> bool:
         query = select(t.phases.c.phase).where(

@@ -8,7 +8,7 @@ from typing import Any
 
 from querist.faults import crash_point
 from querist.phases.plan import pending_phases
-from querist.runs.curves import EPOCHS_BEFORE, LiveCurve, curve_facts, track_curve
+from querist.runs.curves import EPOCHS_BEFORE, LiveCurve, curve_facts
 from querist.runs.model import bring_model_to, fit, save_checkpoint
 from querist.runs.run import Run
 from querist.values import Phase
@@ -40,11 +40,11 @@ def train(run: Run, iteration: int) -> dict[str, Any]:
         EPOCHS_BEFORE: curve.before,
         "checkpoint": checkpoint,
     }
-    run.ledger.record_phase(
+    ended = run.ledger.record_phase(
         iteration, Phase.TRAIN, started, outcome, curve_facts(iteration, fitted.curve)
     )
     crash_point("train.recorded")
-    track_curve(run, iteration)
+    curve.end(fitted.curve, ended)
     prune_checkpoints(run, iteration)
     report = fitted.report
     seconds = time.time() - started

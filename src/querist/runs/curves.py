@@ -81,9 +81,23 @@ class LiveCurve:
             self._said = self._waiting[-1][0]
             self._waiting = []
 
+    def end(self, rows: Sequence[Row], at: float) -> None:
+        """Tell what is left of the curve, which the ledger has by now.
+
+        Args:
+            rows: all points of the training.
+            at: when it was over, seconds since 1970.
+        """
+        if self.points and rows:
+            left = [row for row in rows if row[0] > self._said]
+            append_curve(self._spool, curve_name(self._iteration), left, before=self.before, at=at)
+
 
 def track_curve(run: Run, iteration: int) -> None:
-    """Tell the tracker what it has not heard of the curve of a training that is over."""
+    """Tell the tracker what it has not heard of the curve of a training that is over.
+
+    For a training whose process died between the ledger and the spool.
+    """
     name = curve_name(iteration)
     if not _points(run) or run.spool.has(name):
         return

@@ -102,7 +102,7 @@ def track_iteration(run: Run, iteration: int) -> None:
     commit = next(row for row in run.ledger.commit_rows() if row.iteration == iteration)
     measured = run.ledger.metrology().get(iteration, {})
     values: dict[str, Any] = dict(measured)
-    track_curve(run, iteration)  # for a run whose process died between the ledger and the spool
+    track_curve(run, iteration)
     for _, phase, seconds, outcome in run.ledger.phase_rows(iteration):
         values[f"seconds_{phase.value}"] = seconds
         if phase is Phase.TRAIN:
