@@ -233,7 +233,12 @@ def status(run_id: RunIdArgument, root: Root = DEFAULT_ROOT, as_json: AsJson = F
         if as_json:
             print(json.dumps(dataclasses.asdict(found)))
             return
-        for key, value in dataclasses.asdict(found).items():
+        from querist.training.watched import in_words
+
+        for key, value in {
+            **dataclasses.asdict(found),
+            "training": in_words(found.training),
+        }.items():
             if isinstance(value, dict):
                 value = ", ".join(_pair(k, v) for k, v in value.items())
             elif isinstance(value, tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,9 +46,12 @@ def retrain(
         settings = build_retraining(apply_overrides(read_yaml(source), overrides or []), source)
         check_retraining(settings)
         with own_host():
+            from querist.deployments.terminal import Watch
             from querist.flows import retraining
 
-            summary: Any = execute(lambda: retraining(settings, window), server)
+            console = err if as_json else out
+            with Watch(console).shown() if console.is_terminal else nullcontext():
+                summary: Any = execute(lambda: retraining(settings, window), server)
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "wall_seconds": _since(started)}))
         return

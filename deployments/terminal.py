@@ -10,14 +10,22 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from querist.flows.comparison import ComparisonResult
 from querist.phases.conclude import Summary
+from querist.progress import LongTraining, training_words, watched_by
 from querist.progress import Progress as RunProgress
-from querist.progress import watched_by
 from querist.runs.outcomes import ParallelSummary
+from querist.training.watched import in_words
 
 LINE_SECONDS = 5.0
 """Where the output is no terminal, a line is printed this often at most."""
@@ -46,7 +54,12 @@ class Watch:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console) as self._bar, watched_by(self._move):
-            yield
+            try:
+                yield
+            finally:
+                for seen in self._runs.values():
+                    if seen.epochs is not None:
+                        self._bar.update(seen.epochs, visible=False)
 
     def _seen(self, progress: RunProgress) -> _Seen:
         return self._runs.setdefault(progress.run_id, _Seen(progress.iteration))
@@ -57,7 +70,14 @@ class Watch:
         seen.update(progress)
         if seen.task is None:
             seen.task = self._bar.add_task(progress.name, total=progress.iterations, now="")
-        self._bar.update(seen.task, completed=seen.done, now=seen.words(progress))  # type: ignore[arg-type]
+        self._bar.update(seen.task, completed=seen.done, now=seen.words(progress))
+        if seen.in_long_training and seen.epochs is None:
+            seen.epochs = self._bar.add_task("  epochs", total=progress.epochs, now="")
+        if seen.epochs is not None and progress.epochs:  # it stays, shorter trainings included
+            if seen.iteration != progress.iteration:
+                seen.iteration = progress.iteration
+                self._bar.reset(seen.epochs, total=progress.epochs)
+            self._bar.update(seen.epochs, completed=progress.epoch, now=training_words(progress))
 
     def _line(self, progress: RunProgress) -> None:
         seen = self._seen(progress)
@@ -67,6 +87,8 @@ class Watch:
         if last or now - seen.printed >= LINE_SECONDS:
             seen.printed = now
             at = f"{progress.name}: iteration {progress.iteration + 1} of {progress.iterations}"
+            if seen.in_long_training:
+                at += f", epoch {progress.epoch} of {progress.epochs}, {training_words(progress)}"
             self._console.print(f"{at}, {seen.words(progress)}", highlight=False, soft_wrap=True)
 
 
@@ -80,16 +102,21 @@ class _Seen:
         self.loss: float | None = None
         self.metrics: dict[str, float] = {}
         self.printed = -LINE_SECONDS
-        self.task: object | None = None
+        self.task: TaskID | None = None
+        self.epochs: TaskID | None = None
+        self.iteration = -1
+        self.in_long_training = False
+        self._long = LongTraining(time.monotonic)
 
     def update(self, progress: RunProgress) -> None:
+        self.in_long_training = self._long.hears(progress)
         self.loss = progress.loss if progress.loss is not None else self.loss
         self.metrics = dict(progress.metrics) or self.metrics
         self.done = progress.iteration + (progress.phase is None)
 
     def words(self, progress: RunProgress) -> str:
         parts = [f"{progress.labels} labels"]
-        if self.loss is not None:
+        if self.loss is not None and not self.in_long_training:  # where its epochs are, it is too
             parts.append(f"loss {self.loss:.3f}")
         shown = ["f1"] if "f1" in self.metrics else list(self.metrics)[:2]
         parts += [f"{'F1' if name == 'f1' else name} {self.metrics[name]:.3f}" for name in shown]
@@ -134,6 +161,8 @@ def show_summary(
     rows.append(
         ("time", f"{_short(seconds)}; {'' if whole else 'over the whole run '}{phases}{rest}")
     )
+    if training := in_words(summary.training):
+        rows.append(("training", training))
     rows.append(("folder", summary.folder))
     server = f"{_tool('prefect')} server start   (then open the address that it prints)"
     rows.append(("Prefect UI", server))

@@ -50,7 +50,10 @@ async def active_learning(experiment: Experiment, run_id: RunId | None = None) -
 async def drive(experiment: Experiment, start: Beginning) -> Summary:
     """Iterate until the run stops, then conclude it; the tracker hears of it all the while."""
     async with tracked(experiment, start.run):
-        async with ProgressReport(experiment) as progress, training_ahead(start.run):
+        report = ProgressReport(
+            experiment.name, start.run.run_id, experiment.driver.max_active_learning_steps
+        )
+        async with report as progress, training_ahead(start.run):
             if not start.stopped:
                 await iterate(experiment, start, progress)
         return await conclude(experiment, start.run)

@@ -118,8 +118,10 @@ async def collect(experiment: Experiment, start: Beginning, iterations: int) -> 
     async with tracked(experiment, run):
         stops = start.stopped
         if not stops:
+            last = min(until, experiment.driver.max_active_learning_steps)
+            first = start.iteration
             async with (
-                ProgressReport(experiment, start.iteration, until) as progress,
+                ProgressReport(experiment.name, run.run_id, last - first, first) as progress,
                 training_ahead(run, until),
             ):
                 stops = await iterate(experiment, start, progress, until)

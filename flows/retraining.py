@@ -19,6 +19,7 @@ from querist.config.retraining import Retraining
 from querist.config.tracking import TrackingConfig
 from querist.errors import RunLockedError
 from querist.flows.label_collection import label_collection
+from querist.flows.reports import ProgressReport
 from querist.flows.served import retraining_as_served
 from querist.flows.tracked import end_told
 from querist.lineage import LineageReference, version_folder
@@ -153,7 +154,9 @@ async def learn(settings: Retraining, model: LineageReference, window: str) -> R
     with end_told(folder):
         await tasks.split(model, number)
         await tasks.new_version(model, number)
-        await tasks.train_version(model, number)
+        name = model.version_name(number)
+        async with ProgressReport(name, name, 1, always=False):
+            await tasks.train_version(model, number)
         delivery = await begin_delivery(model)
         await tasks.evaluate(model, number)
         await tasks.compare(model, number)

@@ -144,7 +144,7 @@ def test_mlflow_shows_run_curves_and_champion(
     page.goto(f"{page.url.partition('?')[0].removesuffix('/runs')}/runs")
     page.get_by_role("link", name="digits version 1").click()
     page.get_by_role("tab", name="Model metrics").click()
-    for metric in ("train_loss", "test.accuracy", "test.log_loss"):
+    for metric in ("train.loss", "test.accuracy", "test.log_loss"):
         expect(page.get_by_role("heading", name=metric, exact=True)).to_be_visible()
     shot(page, "mlflow_curves")
 
@@ -160,6 +160,6 @@ def test_the_curve_has_a_point_an_epoch(flow_run: str, mlflow_page: Page) -> Non
     (run,) = (r for r in asked.json()["runs"] if r["info"]["run_name"] == "digits version 1")
     history = page.request.get(
         "/api/2.0/mlflow/metrics/get-history",
-        params={"run_id": run["info"]["run_id"], "metric_key": "train_loss"},
+        params={"run_id": run["info"]["run_id"], "metric_key": "train.loss"},
     )
     assert len(history.json()["metrics"]) == EPOCHS

@@ -80,6 +80,27 @@ RELATIONS = [
       "strategies": {"metrology": []}, "gate": {"name": "metric_improvement"}},
      ["gate", "skip_metrology"]),
     ({"training": {"early_stopping": {}, "loop": {"name": "mine"}}}, ["early_stopping", "'mine'"]),
+    *[
+        ({"training": {key: value, "loop": "mine"}}, [f"training.{key} belongs", "'mine'"])
+        for key, value in {
+            "static_capture": True, "compile": True, "mixed_precision": "bf16",
+            "accumulate_batches": 2, "clip_grad_norm": 1.0, "last_batch": "drop",
+            "loader": {"workers": 1},
+        }.items()
+    ],
+    ({"training": {"mixed_precision": "bf16", "dtype": "float64"}},
+     ["mixed_precision bf16", "float32 weights", "float64"]),
+    ({"training": {"mixed_precision": "fp16", "optimizer": "LBFGS"}}, ["LBFGS", "use bf16"]),
+    ({"training": {"accumulate_batches": 2, "optimizer": "lbfgs"}}, ["LBFGS", "raise batch_size"]),
+    ({"training": {"mixed_precision": "tf32"}}, ["mixed_precision", "bf16"]),
+    ({"training": {"clip_grad_norm": 0}}, ["clip_grad_norm", "greater than 0"]),
+    ({"training": {"static_capture": "maybe"}}, ["static_capture"]),
+    ({"training": {"warm_start": "fine"}}, ["warm_start", "shrink_and_perturb"]),
+    ({"training": {"distributed": {"nodes": 2}}}, ["2 nodes", "distributed.rendezvous"]),
+    ({"training": {"distributed": {"rendezvous": "a:1"}}}, ["no effect with one node"]),
+    ({"training": {"distributed": {"rendezvous": "a b"}}}, ["rendezvous"]),
+    ({"training": {"distributed": {"nodes": 2, "rendezvous": "a:1", "launcher": "ray"}}},
+     ["Ray places", "torchrun"]),
     ({"strategies": {"query": []}}, ["strategies.query", "at least 1"]),
     ({"strategies": {"query": ["margin", "random"]}}, ["each needs an n", "strategies.batch"]),
     ({"training": {"scheduler": {"options": {"step_size": 2}}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from querist.deployments.terminal import Watch, show_comparison, show_summary
 from querist.flows.comparison import ComparisonResult
 from querist.phases.conclude import Summary
 from querist.progress import Progress, tell
+from querist.training.watched import Spent
 from querist.values import Phase
 
 
@@ -88,6 +90,63 @@ def test_a_bar_on_a_terminal(clock: Clock) -> None:
     assert "4/10" in text()
 
 
+def training(epoch: int, iteration: int = 0, **more: Any) -> Progress:
+    more = {"epochs": 1000, "loss": 0.51234, **more}
+    return progress(iteration, Phase.TRAIN, epoch=epoch, **more)
+
+
+def test_a_long_training_has_its_epochs_on_the_line(clock: Clock) -> None:
+    console, text = lines()
+    with Watch(console).shown():
+        tell(training(0, epochs=0, loss=None))
+        clock.now = 1.0
+        tell(training(100))
+        clock.now = 6.0
+        tell(training(600, validation_loss=0.25, samples_per_second=123456.7))
+        clock.now = 12.0
+        tell(progress(0, Phase.METROLOGY))
+    assert text().splitlines() == [
+        "two-moons: iteration 1 of 10, 50 labels",
+        "two-moons: iteration 1 of 10, epoch 600 of 1000, loss 0.512, validation loss 0.25, "
+        "123,000 samples/s, 50 labels",
+        "two-moons: iteration 1 of 10, 50 labels, loss 0.512",
+    ]
+
+
+def test_short_trainings_have_no_bar_of_their_own(clock: Clock) -> None:
+    console, text = lines(terminal=True)
+    with Watch(console).shown():
+        for iteration in range(3):
+            for epoch in range(0, 1001, 500):
+                clock.now += 0.5
+                tell(training(epoch, iteration))
+            tell(progress(iteration))
+    assert "3/10" in text()
+    assert "epochs" not in text()
+
+
+def test_once_a_training_was_long_epochs_have_a_bar(clock: Clock) -> None:
+    console, text = lines(terminal=True)
+    console.width = 160
+    watch = Watch(console)
+    with watch.shown():
+        tell(training(1))
+        clock.now = 3.0
+        tell(training(400, validation_loss=0.25, samples_per_second=88.8))
+        assert watch._bar is not None
+        rows = [task.description for task in watch._bar.tasks if task.visible]
+        watch._bar.refresh()
+        shown = text()
+        tell(progress(0))
+        tell(training(7, iteration=1))  # the next one, from its first epochs on
+        (bar,) = (task for task in watch._bar.tasks if "epochs" in task.description)
+        assert (bar.completed, bar.total, bar.visible) == (7, 1000, True)
+    assert rows == ["two-moons", "  epochs"]
+    assert "400/1000" in shown
+    assert "loss 0.512, validation loss 0.25, 88.8 samples/s" in shown
+    assert not bar.visible, "at the end there is only what was done"
+
+
 SUMMARY = Summary(
     run_id="cafe0001",
     folder="/somewhere/active_learning_logs/cafe0001",
@@ -112,9 +171,19 @@ def test_the_summary() -> None:
     assert "0.500 at first, 0.750 at last" in shown
     assert "90 (50 at the start, 40 bought)" in shown
     assert "110.0 s; train 100.0 s, metrology 1.0 s, all else 9.0 s" in shown
+    assert "training" not in shown, "nobody measured it"
     assert "prefect server start" in shown
     # What is to be copied stands on one line.
     assert f"mlflow ui --backend-store-uri {URI}" in shown
+
+
+def test_the_summary_says_where_the_time_of_training_went() -> None:
+    console, text = lines()
+    spent = Spent(100.0, {"forward": 50.0, "backward": 25.0, "checkpoint": 0.1}, 9, 1234.5)
+    show_summary(console, replace(SUMMARY, training=spent), 110.0, tracking=None, whole=True)
+    assert (
+        "training    forward 50 %, backward 25 %, other 25 %; 1,230 samples/s" in text()
+    )
 
 
 def test_the_summary_of_a_resumed_run_does_not_pretend() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -83,6 +84,7 @@ def test_artifacts_show_progress_curve_and_summary(small_run: SmallRun) -> None:
     assert key == "summary-small"
     assert "max iterations: 4" in text
     assert "90 (40 bought)" in text
+    assert re.search(r"- time of training: .*forward \d+ %.*backward \d+ %.*samples/s", text)
 
 
 def test_the_log_is_in_the_ui(small_run: SmallRun) -> None:
@@ -113,6 +115,15 @@ def test_metrics_by_iteration_and_by_labels(tracked: Any, small_run: SmallRun) -
         zip((50, 60, 70, 80), expected, strict=True)
     )
     assert {"precision", "recall", "train_loss", "labels", "seconds_train"} <= set(run.data.metrics)
+    assert {"train.seconds.forward", "train.samples_per_second"} <= set(run.data.metrics)
+
+
+def test_the_curve_of_all_trainings(tracked: Any) -> None:
+    client, run = tracked
+    curve = client.get_metric_history(run.info.run_id, "train.loss")
+    assert [point.step for point in curve] == list(range(1, 12 + 3 * 4 + 1))
+    last = client.get_metric_history(run.info.run_id, "train_loss")[-1]
+    assert curve[-1].value == last.value
 
 
 def test_parameters_tags_and_data_set(tracked: Any, small_run: SmallRun) -> None:

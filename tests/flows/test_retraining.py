@@ -124,9 +124,12 @@ def _check_mlflow(blobs: Blobs) -> None:
     run = tracker.get_run(by_number["2"].run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["querist.data_fingerprint"]
-    assert {"test.accuracy", "test.champion.accuracy", "train_loss"} <= set(run.data.metrics)
-    curve = tracker.get_metric_history(run.info.run_id, "train_loss")
+    assert {"test.accuracy", "test.champion.accuracy", "train.loss"} <= set(run.data.metrics)
+    curve = tracker.get_metric_history(run.info.run_id, "train.loss")
     assert [point.step for point in curve] == [1, 2]
+    assert {"train.lr", "train.seconds.forward", "train.samples_per_second"} <= set(
+        run.data.metrics
+    )
     artifacts = {file.path for file in tracker.list_artifacts(run.info.run_id)}
     assert {"verdict.json", "verdict.md", "settings.yaml", "figures"} <= artifacts
 

@@ -10,11 +10,13 @@ import torch
 
 from querist.errors import CheckpointError, ConfigurationError, DataError, LearnerError
 from querist.lineage import Lineage, close_lineage, open_lineage
+from querist.progress import Progress, watched_by
 from querist.retraining.chosen import test_items as items_to_test
 from querist.retraining.chosen import trained_items
 from querist.retraining.compare import stored_verdict
 from querist.retraining.model import learner_of
 from querist.retraining.steps import STEPS, carry_out
+from querist.tracking.spool import TrackingSpool
 from tests.shared.models import TORCH, Place, blob
 
 
@@ -157,6 +159,37 @@ def test_the_same_data_and_seed_give_the_same_bytes(place: Place, tmp_path: Any)
         twin.retrain(**TORCH)
         with place.look() as one, twin.look() as other:
             assert weights(one, 1) == weights(other, 1)
+
+
+def test_the_ledger_has_curve_throughput_and_time(place: Place) -> None:
+    told: list[Progress] = []
+    with watched_by(told.append):
+        done = place.retrain(until="train", **TORCH)
+    assert [row[0] for row in done["curve"]] == [1, 2, 3, 4]
+    assert done["curve"][-1][1:3] == [done["train_loss"], done["validation_loss"]]
+    assert done["samples"] == 4 * done["labels"]
+    assert done["samples_per_second"] > 0
+    assert {"forward", "backward", "optimizer", "checkpoint"} <= set(done["seconds"])
+    assert {progress.run_id for progress in told} == {"blobs version 1"}
+    assert [progress.epoch for progress in told if progress.epochs][-1] == 4
+    assert told[-1].phase is None
+
+
+@pytest.mark.parametrize(("points", "events"), [(0, 0), (4, 1), (50, 1)])
+def test_the_tracker_gets_the_curve_as_one_event(place: Place, points: int, events: int) -> None:
+    tracking = {"enabled": True, "uri": "http://127.0.0.1:9", "training_curves": points}
+    many = {**TORCH, "training": {**TORCH["training"], "max_training_epochs": 30}}
+    place.retrain(until="train", tracking=tracking, **many)
+    with place.look() as lineage:
+        said = TrackingSpool(lineage.version_folder(1)).events()
+    curves = [event.payload for event in said if event.kind == "curve"]
+    assert len(curves) == events
+    for curve in curves:
+        assert curve["columns"] == ["train.loss", "train.validation_loss", "train.lr"]
+        assert len(curve["rows"]) <= points
+        assert [curve["rows"][0][0], curve["rows"][-1][0]] == [1, 30]
+    (spent,) = (e.payload["values"] for e in said if e.once == "training")
+    assert {"train.samples_per_second", "train.seconds.forward"} <= set(spent)
 
 
 def test_early_stopping_looks_at_the_validation_items(place: Place) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from querist import phases
 from querist.errors import CheckpointError
+from querist.progress import Progress, watched_by
 from querist.runs.model import bring_model_to
 
 
@@ -89,7 +90,7 @@ def test_a_run_that_is_reopened_before_every_phase_ends_the_same(
 
 
 def test_a_training_that_was_interrupted_goes_on_from_its_partial_checkpoint(
-    new_run: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+    new_run: Any, drive: Any
 ) -> None:
     training = {"max_training_epochs": 6, "checkpoint_epochs": 2}
     whole = new_run(training=training)
@@ -97,14 +98,12 @@ def test_a_training_that_was_interrupted_goes_on_from_its_partial_checkpoint(
     run = new_run(training=training)
     drive.iterate(run, 0)
 
-    def interrupt(*args: Any, **more: Any) -> None:
-        if more.get("epoch", 0) == 6:
+    def interrupt(progress: Progress) -> None:
+        if progress.epoch == 6:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(run), "tell", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), watched_by(interrupt):
         phases.train(run, 1)
-    monkeypatch.undo()
     folder = run.reference.folder / "checkpoints"
     assert (folder / "partial_0001").is_dir()
     run = drive.reopened(run)

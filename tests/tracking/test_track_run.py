@@ -58,7 +58,8 @@ def test_what_a_crash_took_is_said_again_with_the_same_values_and_times(
     drive.finish(run)
     everything = said(run)
     assert [name.partition(" ")[0] for name in names(run)] == [
-        "start", "artifact", *["iteration"] * 4, "model", *["iteration"] * 2,
+        "start", "artifact", *["curve", "iteration", "iteration"] * 2, "model",
+        "curve", "iteration", "iteration",
     ]  # fmt: skip
     for lines in range(2, len(everything)):
         cut(run, lines)

@@ -220,6 +220,21 @@ class TrainingConfig(Group):
         return self
 
     @property
+    def of_the_default_loop(self) -> list[str]:
+        """Settings that are not as they are by default, and that only the default loop follows."""
+        told = {
+            "early_stopping": self.early_stopping is not None,
+            "static_capture": self.static_capture is True,
+            "compile": self.compile,
+            "mixed_precision": self.mixed_precision is not None,
+            "accumulate_batches": self.accumulate_batches > 1,
+            "clip_grad_norm": self.clip_grad_norm is not None,
+            "last_batch": self.last_batch != "keep",
+            "loader": self.loader != LoaderConfig(),
+        }
+        return [key for key, here in told.items() if here]
+
+    @property
     def ranks(self) -> int:
         """Training processes on all machines."""
         return self.processes * self.distributed.nodes

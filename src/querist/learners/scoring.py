@@ -54,6 +54,10 @@ class Scoring:
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """The function's rows for all features, on the CPU."""
+        return self.on_device(features).cpu()
+
+    def on_device(self, features: torch.Tensor) -> torch.Tensor:
+        """The function's rows for all features, where they were computed."""
         with torch.no_grad():
             if self._capture and len(features) >= CUDA_CHUNK:
                 try:
@@ -62,7 +66,7 @@ class Scoring:
                     self._capture = False
                     _log.warning("scoring is not captured: %s", str(error).splitlines()[0])
             size = CHUNK if self._device.type == "cpu" else CUDA_CHUNK
-            parts = [self._forward(self._there(part)).cpu() for part in features.split(size)]
+            parts = [self._forward(self._there(part)) for part in features.split(size)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _there(self, part: torch.Tensor) -> torch.Tensor:
@@ -93,7 +97,7 @@ class Scoring:
             begin = number * CUDA_CHUNK
             found[begin : begin + rows].copy_(slot.result[:rows])
             slot.free.record(computing)
-        return found.cpu()
+        return found
 
 
 class _Slot:

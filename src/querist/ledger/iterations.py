@@ -26,14 +26,29 @@ class Iterations:
     db: Database
 
     def record_phase(
-        self, iteration: int, phase: Phase, started: float, outcome: Mapping[str, Any]
-    ) -> None:
-        """A phase is done. Recording it again changes nothing.
+        self,
+        iteration: int,
+        phase: Phase,
+        started: float,
+        outcome: Mapping[str, Any],
+        facts: Mapping[str, str] | None = None,
+    ) -> float:
+        """A phase is done; returns when, in seconds since 1970.
 
-        A power cut may take it: the phase is then done again, with the same outcome.
+        Recording it again changes nothing. A power cut may take it: the phase is then done again,
+        with the same outcome.
+
+        Args:
+            iteration: which one.
+            phase: which phase.
+            started: when it began.
+            outcome: what it did; small, since it is read again and again.
+            facts: what is written down with it.
         """
         with self.db.writing(durable=False) as c:
-            self._record_phase(c, iteration, phase, started, outcome)
+            ended = self._record_phase(c, iteration, phase, started, outcome)
+            self.db.add(c, t.facts, [{"key": k, "value": v} for k, v in (facts or {}).items()])
+        return ended
 
     def _record_phase(
         self,
@@ -42,15 +57,17 @@ class Iterations:
         phase: Phase,
         started: float,
         outcome: Mapping[str, Any],
-    ) -> None:
+    ) -> float:
+        ended = time.time()
         row = {
             "iteration": iteration,
             "phase": phase.value,
             "started": started,
-            "ended": time.time(),
+            "ended": ended,
             "outcome": json.dumps(outcome),
         }
         self.db.add_new(c, t.phases, [row])
+        return ended
 
     def _phase_is_done(self, c: Connection, iteration: int, phase: Phase) -> bool:
         query = select(t.phases.c.phase).where(
@@ -96,6 +113,16 @@ class Iterations:
         )
         found = self.db.value(query)
         return None if found is None else json.loads(found)
+
+    def phase_ended(self, iteration: int, phase: Phase) -> float | None:
+        """When a phase was done, seconds since 1970; None while it is not done."""
+        query = select(t.phases.c.ended).where(
+            t.phases.c.run == self.db.run,
+            t.phases.c.iteration == iteration,
+            t.phases.c.phase == phase.value,
+        )
+        found = self.db.value(query)
+        return None if found is None else float(found)
 
     # The iteration as a whole ------------------------------------------------------------------
 

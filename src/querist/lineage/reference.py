@@ -21,3 +21,7 @@ class LineageReference(Group):
     def folder(self) -> Path:
         """The model's folder."""
         return self.root / self.model
+
+    def version_name(self, version: int) -> str:
+        """What a version is called before people."""
+        return f"{self.model} version {version}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from querist.runs.model import bring_model_to, mend_checkpoint
 from querist.runs.run import Run
 from querist.runs.tracking import FINAL_MODEL, track_end, track_file, track_missing, track_model
 from querist.storage.atomic import write_file
+from querist.training.watched import Spent, spent_on
+from querist.values import Phase
 
 _log = logging.getLogger(__name__)
 SUMMARY_FILE = "summary.json"
@@ -38,6 +40,7 @@ class Summary:
         first, last: its value in the first and in the last iteration.
         model_iteration: the iteration whose model the run yields.
         seconds: time per phase, over all iterations.
+        training: where that of training went.
     """
 
     run_id: str
@@ -51,6 +54,7 @@ class Summary:
     last: float | None
     model_iteration: int
     seconds: Mapping[str, float]
+    training: Spent = field(default_factory=Spent)
 
 
 def conclude(run: Run) -> Summary:
@@ -89,7 +93,8 @@ def conclude(run: Run) -> Summary:
 
 def read_summary(folder: Path) -> Summary:
     """The summary of a run that was concluded."""
-    return Summary(**json.loads((folder / SUMMARY_FILE).read_bytes()))
+    content = json.loads((folder / SUMMARY_FILE).read_bytes())
+    return Summary(**{**content, "training": Spent(**content.get("training", {}))})
 
 
 def main_metric(run: Run) -> str | None:
@@ -106,7 +111,8 @@ def summarize(run: Run, last: int, yields: int) -> Summary:
     metric = main_metric(run)
     values = [v[metric] for v in run.ledger.metrology().values()] if metric is not None else []
     seconds: dict[str, float] = {}
-    for _, phase, duration, _ in run.ledger.phase_rows():
+    rows = run.ledger.phase_rows()
+    for _, phase, duration, _ in rows:
         seconds[phase.value] = seconds.get(phase.value, 0.0) + duration
     return Summary(
         run_id=run.reference.run_id,
@@ -120,6 +126,7 @@ def summarize(run: Run, last: int, yields: int) -> Summary:
         last=values[-1] if values else None,
         model_iteration=yields,
         seconds=seconds,
+        training=spent_on((took, did) for _, phase, took, did in rows if phase is Phase.TRAIN),
     )
 
 

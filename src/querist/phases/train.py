@@ -8,6 +8,7 @@ from typing import Any
 
 from querist.faults import crash_point
 from querist.phases.plan import pending_phases
+from querist.runs.curves import EPOCHS_BEFORE, LiveCurve, curve_facts
 from querist.runs.model import bring_model_to, fit, save_checkpoint
 from querist.runs.run import Run
 from querist.values import Phase
@@ -18,8 +19,8 @@ _log = logging.getLogger(__name__)
 def train(run: Run, iteration: int) -> dict[str, Any]:
     """Fit the learner on all labels so far and write its checkpoint.
 
-    Returns labels, epochs, steps and losses; nothing when the phase was done before, or when the
-    run does not train.
+    Returns labels, epochs, steps, losses, and where the time went; nothing when the phase was done
+    before, or when the run does not train.
     """
     if Phase.TRAIN not in pending_phases(run, iteration):
         return {}
@@ -28,21 +29,24 @@ def train(run: Run, iteration: int) -> dict[str, Any]:
     run.log.write(iteration, Phase.TRAIN, "start")
     run.tell(iteration, Phase.TRAIN, labels=labels)
     bring_model_to(run, iteration - 1)
-    report = fit(run, iteration)
+    curve = LiveCurve(run, iteration)
+    fitted = fit(run, iteration, points=curve.points, on_point=curve.add)
     crash_point("train.fitted")
+    saving = time.monotonic()
     checkpoint = save_checkpoint(run, iteration)
+    saving = time.monotonic() - saving
     outcome = {
-        "labels": labels,
-        "epochs": report.epochs,
-        "steps": report.steps,
-        "train_loss": report.train_loss,
-        "validation_loss": report.validation_loss,
-        "stopped_early": report.stopped_early,
+        **fitted.outcome(labels=labels, saving=saving),
+        EPOCHS_BEFORE: curve.before,
         "checkpoint": checkpoint,
     }
-    run.ledger.record_phase(iteration, Phase.TRAIN, started, outcome)
+    ended = run.ledger.record_phase(
+        iteration, Phase.TRAIN, started, outcome, curve_facts(iteration, fitted.curve)
+    )
     crash_point("train.recorded")
+    curve.end(fitted.curve, ended)
     prune_checkpoints(run, iteration)
+    report = fitted.report
     seconds = time.time() - started
     run.log.write(iteration, Phase.TRAIN, "end", seconds, loss=report.train_loss)
     _log.info(

@@ -19,6 +19,7 @@ from querist.lineage.lineage import SETTINGS_FILE
 from querist.retraining.chosen import test_items
 from querist.retraining.model import learner_of
 from querist.retraining.source import open_source
+from querist.runs.curves import append_curve, training_metrics
 from querist.runs.tracking import (
     EXAMPLE_ROWS,
     FINAL_MODEL,
@@ -35,6 +36,7 @@ from querist.runs.tracking import (
 )
 from querist.storage.plain import digest_of
 from querist.tracking.spool import TrackingSpool
+from querist.training.curve import rows_of, thinned
 from querist.values import Task
 
 
@@ -47,7 +49,7 @@ def track_version(lineage: Lineage, version: int) -> None:
     with spool_of(lineage, version) as spool:
         if spool.status not in ("RUNNING", "FINISHED"):
             _introduce(lineage, spool, settings, version, made)
-        _curve(lineage, spool, version)
+        _curve(lineage, spool, settings, version)
         _model(lineage, spool, settings, version)
         _register(lineage, spool, version, made)
     track_registry(lineage, version, challenger=version)
@@ -63,12 +65,16 @@ def spool_of(lineage: Lineage, version: int) -> Iterator[TrackingSpool]:
         spool.close()
 
 
-def _curve(lineage: Lineage, spool: TrackingSpool, version: int) -> None:
+def _curve(lineage: Lineage, spool: TrackingSpool, settings: Retraining, version: int) -> None:
+    """The curve of the version's training, and where its time went."""
     trained = lineage.ledger.step(version, "train") or {}
-    for epoch, train_loss, validation_loss in trained.get("curve") or []:
-        losses = {"train_loss": train_loss, "validation_loss": validation_loss}
-        values = {name: loss for name, loss in losses.items() if loss is not None}
-        spool.append("metrics", once=f"epoch {epoch}", step=epoch, values=values)
+    points = settings.tracking.training_curves
+    rows = rows_of(trained.get("curve") or [])
+    if rows and points:
+        append_curve(spool, "curve", thinned(rows, points))
+    spent = training_metrics(trained)
+    if spent:
+        spool.append("metrics", once="training", step=version, values=spent)
 
 
 def _register(
@@ -105,7 +111,7 @@ def _introduce(
         uri=uri,
         artifact_root=artifact_root,
         experiment=settings.tracking.experiment or model,
-        run_name=f"{model} version {version}",
+        run_name=lineage.reference.version_name(version),
         params={
             **flat_parameters(made.get("settings")),
             **flat_parameters(settings.compare.model_dump(mode="json"), "compare"),

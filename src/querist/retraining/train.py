@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,18 +16,20 @@ from querist.faults import crash_point
 from querist.ledger.models import Version
 from querist.lineage import Lineage
 from querist.pools.labeled import LabeledSet
+from querist.progress import Progress, tell
 from querist.protocols import Learner
 from querist.retraining.chosen import Answers, chosen, data_digest, test_items, train_items
-from querist.retraining.curve import PartialWithCurve
 from querist.retraining.leaks import refuse_leaks
 from querist.retraining.model import Base, find_base, new_learner
 from querist.retraining.source import Source, open_source
 from querist.retraining.track import track_version
 from querist.runs.checkpoints import PartialCheckpoint
-from querist.training.job import EpochReport, TrainingJob
+from querist.training.job import TrainingJob
+from querist.training.watched import EpochsTold, Fitted, fit_watched
+from querist.values import Phase
 
 MAX_POINTS = 500
-"""Points of a training curve that are kept; longer ones are thinned out evenly."""
+"""Points of a training curve that are kept; the tracker gets fewer, a gate may judge them."""
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +64,7 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
     sample = labeled.pool.features(torch.arange(1))
     learner = new_learner(lineage, settings, base, classes=source.classes, sample=sample)
     validation = _validation(lineage, settings, source, answers)
-    outcome = _fit(lineage, retraining, settings, base, learner, labeled, validation)
+    fitted = _fit(lineage, retraining, settings, base, learner, labeled, validation)
     crash_point("train.fitted")
     lineage.ledger.db.check_lease()
     about = {
@@ -70,7 +73,9 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
         "features": list(sample.shape[1:]),
         "features_dtype": str(sample.dtype).removeprefix("torch."),
     }
+    saving = time.monotonic()
     digest = lineage.checkpoints(retraining).save(retraining, learner.state_files(), about)
+    saving = time.monotonic() - saving
     crash_point("version.checkpoint")
     version = Version(
         version=retraining,
@@ -79,6 +84,10 @@ def train(lineage: Lineage, retraining: int) -> dict[str, Any]:
         settings=made["settings"],
         checkpoint=digest,
     )
+    outcome = {
+        **fitted.outcome(labels=len(labeled), saving=saving),
+        "curve": [list(row) for row in fitted.curve],
+    }
     lineage.ledger.record_version(version, outcome, started)
     crash_point("version.recorded")
     _partial(lineage, retraining).remove()
@@ -126,12 +135,11 @@ def _fit(
     learner: Learner,
     labeled: LabeledSet,
     validation: LabeledSet | None,
-) -> dict[str, Any]:
+) -> Fitted:
     """Train; returns what it did, with the losses epoch by epoch."""
-    reports: list[EpochReport] = []
-    partial = None
-    if settings.training.checkpoint_epochs:
-        partial = PartialWithCurve(_partial(lineage, retraining), reports)
+    partial = _partial(lineage, retraining) if settings.training.checkpoint_epochs else None
+    name = lineage.reference.version_name(retraining)
+    progress = Progress(name, name, 0, 1, Phase.TRAIN, labels=len(labeled))
     job = TrainingJob(
         # The first iteration is the one that trains from first weights.
         iteration=1 if base.has_weights else 0,
@@ -141,27 +149,16 @@ def _fit(
         dtype=getattr(learner, "dtype", torch.float32),
         validation=validation,
         partial=partial,
-        on_epoch=reports.append,
+        on_epoch=EpochsTold(progress),
     )
-    report = learner.fit(labeled, job)
+    tell(progress)
+    fitted = fit_watched(learner, labeled, job, points=MAX_POINTS)
+    tell(replace(progress, phase=None))
+    report = fitted.report
     _log.info("version %d: %d epochs, %d steps", retraining, report.epochs, report.steps)
-    return {
-        "labels": len(labeled),
-        "epochs": report.epochs,
-        "steps": report.steps,
-        "train_loss": report.train_loss,
-        "validation_loss": report.validation_loss,
-        "stopped_early": report.stopped_early,
-        "curve": [[r.epoch, r.train_loss, r.validation_loss] for r in _thinned(reports)],
-    }
+    return fitted
 
 
 def _partial(lineage: Lineage, retraining: int) -> PartialCheckpoint:
     """The state of a training in the middle; nobody needs it once the version is recorded."""
     return PartialCheckpoint(lineage.version_folder(retraining), retraining)
-
-
-def _thinned(reports: list[EpochReport]) -> list[EpochReport]:
-    """At most so many reports, the last one among them."""
-    every = max(1, -(-len(reports) // MAX_POINTS))
-    return reports[::-1][::every][::-1]

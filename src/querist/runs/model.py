@@ -7,7 +7,7 @@ that were there at the time: the same weights, bit for bit, on the CPU.
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,11 +15,12 @@ import torch
 from querist.errors import CheckpointError
 from querist.runs.checkpoints import PartialCheckpoint
 from querist.runs.run import Run
-from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.training.curve import Row
+from querist.training.job import TrainingJob
+from querist.training.watched import EpochsTold, Fitted, fit_watched
 from querist.values import Phase
 
 _log = logging.getLogger(__name__)
-_PROGRESS_SECONDS = 0.1
 
 
 def bring_model_to(run: Run, iteration: int) -> None:
@@ -56,29 +57,26 @@ def _load_newest(run: Run, iteration: int) -> int:
     return -1
 
 
-def fit(run: Run, iteration: int) -> TrainingReport:
-    """Train the learner, which is the model of the iteration before, on its labels."""
+def fit(
+    run: Run,
+    iteration: int,
+    *,
+    points: int = 0,
+    on_point: Callable[[Row], None] = lambda row: None,
+) -> Fitted:
+    """Train the learner, which is the model of the iteration before, on its labels.
+
+    Args:
+        run: the run.
+        iteration: which iteration's training.
+        points: how many points its curve has at most; 0 = it has none.
+        on_point: called with the points while it goes on.
+    """
     experiment = run.settings(iteration)
     labeled = run.labeled(iteration)
     partial = None
     if experiment.training.checkpoint_epochs:
         partial = PartialCheckpoint(run.reference.folder / "checkpoints", iteration)
-    told = 0.0
-
-    def on_epoch(report: EpochReport) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= _PROGRESS_SECONDS or report.epoch == report.epochs:
-            told = now
-            run.tell(
-                iteration,
-                Phase.TRAIN,
-                labels=len(labeled),
-                epoch=report.epoch,
-                epochs=report.epochs,
-                loss=report.train_loss,
-            )
-
     job = TrainingJob(
         iteration=iteration,
         settings=experiment.training,
@@ -87,12 +85,12 @@ def fit(run: Run, iteration: int) -> TrainingReport:
         dtype=getattr(run.learner, "dtype", torch.float32),
         validation=run.data.validation,
         partial=partial,
-        on_epoch=on_epoch,
+        on_epoch=EpochsTold(run.progress(iteration, Phase.TRAIN, labels=len(labeled))),
     )
     run.model_iteration = None
-    report = run.learner.fit(labeled, job)
+    fitted = fit_watched(run.learner, labeled, job, points=points, on_point=on_point)
     run.model_iteration = iteration
-    return report
+    return fitted
 
 
 def mend_checkpoint(run: Run, iteration: int) -> None:

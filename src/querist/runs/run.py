@@ -200,18 +200,20 @@ class Run:
             self._truth_digest = self.data.truth_digest()
         return self._truth_digest
 
+    def progress(self, iteration: int, phase: Phase | None, **more: Any) -> Progress:
+        """Where the run is."""
+        return Progress(
+            run_id=self.reference.run_id,
+            name=self.experiment.name,
+            iteration=iteration,
+            iterations=self.experiment.driver.max_active_learning_steps,
+            phase=phase,
+            **more,
+        )
+
     def tell(self, iteration: int, phase: Phase | None, **more: Any) -> None:
         """Report progress to whoever watches."""
-        tell(
-            Progress(
-                run_id=self.reference.run_id,
-                name=self.experiment.name,
-                iteration=iteration,
-                iterations=self.experiment.driver.max_active_learning_steps,
-                phase=phase,
-                **more,
-            )
-        )
+        tell(self.progress(iteration, phase, **more))
 
     @property
     def device(self) -> torch.device:

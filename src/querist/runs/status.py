@@ -12,6 +12,8 @@ from querist.runs.open import EXPERIMENT_FILE, ledger_of
 from querist.runs.reference import RunReference
 from querist.tracking.progress import read_progress
 from querist.tracking.spool import SPOOL_FILE, TrackingSpool
+from querist.training.watched import Spent, spent_on
+from querist.values import Phase
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class RunStatus:
         refused: samples whose answer cannot be a label, with the reason; to be settled as well.
         for_review: samples with labels that contradict each other.
         metrics: the newest metrology.
+        training: where the time of training went.
         tracking_pending: events that MLflow has not got yet.
         tracking_error: why not; None while delivery works.
         mlflow_run_id: the run in MLflow.
@@ -56,6 +59,7 @@ class RunStatus:
     refused: Mapping[int, str]
     for_review: tuple[int, ...]
     metrics: Mapping[str, float]
+    training: Spent
     tracking_pending: int
     tracking_error: str | None
     mlflow_run_id: str | None
@@ -107,6 +111,9 @@ def read_status(reference: RunReference) -> RunStatus:
             refused=_reasons(requests, frozenset({RequestState.QUARANTINED})),
             for_review=tuple(sorted({r.sample for r in ledger.revisions_for_review()})),
             metrics=metrics[max(metrics)] if metrics else {},
+            training=spent_on(
+                (took, did) for _, phase, took, did in ledger.phase_rows() if phase is Phase.TRAIN
+            ),
             tracking_pending=len(TrackingSpool(folder).events(tracking.seq)) if spooled else 0,
             tracking_error=tracking.error,
             mlflow_run_id=tracking.mlflow_run_id,

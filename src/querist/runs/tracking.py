@@ -23,6 +23,7 @@ from querist.config.tracking import TrackingConfig
 from querist.errors import CheckpointError, StorageError
 from querist.protocols import Spool
 from querist.runs.append_data import ItemPool
+from querist.runs.curves import curve_name, has_curve, track_curve, training_metrics
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.runs.schedules import scheduled_numbers
@@ -101,11 +102,13 @@ def track_iteration(run: Run, iteration: int) -> None:
     commit = next(row for row in run.ledger.commit_rows() if row.iteration == iteration)
     measured = run.ledger.metrology().get(iteration, {})
     values: dict[str, Any] = dict(measured)
+    track_curve(run, iteration)
     for _, phase, seconds, outcome in run.ledger.phase_rows(iteration):
         values[f"seconds_{phase.value}"] = seconds
         if phase is Phase.TRAIN:
             losses = {key: outcome.get(key) for key in ("train_loss", "validation_loss")}
             values |= {key: loss for key, loss in losses.items() if loss is not None}
+            values |= training_metrics(outcome)
     bought, cost = run.ledger.labels_spent(through=iteration)
     values |= {"labels": commit.labels, "labels_bought": bought, "label_cost": cost}
     values |= _settings_in_force(run, iteration, commit.settings)
@@ -128,6 +131,8 @@ def track_missing(run: Run) -> None:
         return
     for row in run.ledger.commit_rows():
         names = [f"iteration {row.iteration}"]
+        if has_curve(run, row.iteration):
+            names.append(curve_name(row.iteration))
         if run.ledger.metrology().get(row.iteration):
             names.append(f"iteration {row.iteration} by labels")
         if _logs_model(run, row.iteration):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from querist.tracking.mlflow_store import MlflowStore
 
 MAX_METRICS = 1000
+NUMBERS = ("metrics", "curve")
+"""Events that are only numbers: those that follow each other are delivered together."""
 BY_LABELS = "_by_labels"
 BEHIND_THE_END = frozenset({"alias", "version", "registry"})
 """Words about a run's model, which may come behind the run's end and do not begin it anew."""
@@ -103,7 +105,7 @@ class Courier:
         self.read()
         while self._waiting:
             batch = self._next_batch()
-            is_alone = len(batch) == len(self._waiting) and batch[0].kind == "metrics"
+            is_alone = len(batch) == len(self._waiting) and batch[0].kind in NUMBERS
             if is_alone and 0 <= time.time() - batch[0].time < linger:
                 return
             self._reader.sync()
@@ -137,20 +139,20 @@ class Courier:
         return [f"{more} damaged line(s) in the spool were passed over"] if more else []
 
     def _next_batch(self) -> list[Event]:
-        """The next event; if it is metrics, with the metrics that follow it directly."""
+        """The next event; if it is numbers, with those that follow it directly."""
         batch: list[Event] = []
         for event in self._waiting:
-            if batch and (event.kind != "metrics" or len(batch) >= MAX_METRICS):
+            if batch and (event.kind not in NUMBERS or len(batch) >= MAX_METRICS):
                 break
             batch.append(event)
-            if event.kind != "metrics":
+            if event.kind not in NUMBERS:
                 break
         return batch
 
     def _deliver(self, batch: list[Event]) -> list[str]:
         """Deliver a batch; what cannot be delivered at all comes back in words."""
-        if batch[0].kind == "metrics":
-            return self._metrics(batch)
+        if batch[0].kind in NUMBERS:
+            return self._numbers(batch)
         event = batch[0]
         deliverer = self._deliverers.get(event.kind)
         try:
@@ -228,19 +230,19 @@ class Courier:
             gc.freeze()
             gc.enable()
 
-    def _metrics(self, batch: list[Event]) -> list[str]:
+    def _numbers(self, batch: list[Event]) -> list[str]:
         points: list[Point] = []
         problems = []
         for event in batch:
             try:
-                points += self._new_points(event)
+                points += _curve_points(event) if event.kind == "curve" else self._new_points(event)
             except UndeliverableError as error:
-                problems.append(f"event {event.seq} (metrics): {error}")
+                problems.append(f"event {event.seq} ({event.kind}): {error}")
         if points:
             try:
                 store, run_id = self._run()
             except UndeliverableError as error:
-                return [*problems, f"event {batch[0].seq} (metrics): {error}"]
+                return [*problems, f"event {batch[0].seq} ({batch[0].kind}): {error}"]
             try:
                 store.log_metrics(run_id, points)
             except Exception:
@@ -333,6 +335,21 @@ class Courier:
                 f"its {key} {event.payload[key]!r} is outside the run's folder"
             )
         return path
+
+
+def _curve_points(event: Event) -> list[Point]:
+    """The points of a curve: a row is a step, and a value or none for each of the columns."""
+    try:
+        columns = [str(name) for name in event.payload["columns"]]
+        rows = [(int(step), values) for step, *values in event.payload["rows"]]
+        return [
+            (name, float(value), step, event.time)
+            for step, values in rows
+            for name, value in zip(columns, values, strict=True)
+            if value is not None
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UndeliverableError(f"its rows are no steps and numbers ({error!r})") from error
 
 
 def _absolute(uri: str) -> str:

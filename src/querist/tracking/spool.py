@@ -35,8 +35,8 @@ class Event:
     Attributes:
         seq: 1, 2, 3, ... in the order they were written.
         time: when it happened, seconds since 1970.
-        kind: `start`, `metrics`, `artifact`, `model`, `alias`, `version`, `registry`, `tags` or
-            `end`.
+        kind: `start`, `metrics`, `curve`, `artifact`, `model`, `alias`, `version`, `registry`,
+            `tags` or `end`.
         payload: what else the line says.
         once: what no other event of the spool is called; None for an event without a name.
     """
@@ -104,6 +104,13 @@ class TrackingSpool:
             return False
         with self._writing():
             return once in self._names
+
+    def names(self, beginning: str) -> list[str]:
+        """The names of events that begin so."""
+        if not self._path.exists():
+            return []
+        with self._writing():
+            return [name for name in self._names if name.startswith(beginning)]
 
     @property
     def status(self) -> str | None:
