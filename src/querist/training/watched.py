@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ PARTS = ("data", "forward", "backward", "optimizer", "validation", "checkpoint",
 CHECKPOINT = "checkpoint"
 MEGABYTE = 10**6
 TOLD_SECONDS = 0.1
+CALM_SECONDS = 2.0
+"""Throughput that is told is a mean over about so long: that of single epochs jumps."""
 
 
 class EpochsTold:
@@ -30,11 +33,16 @@ class EpochsTold:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._told = 0.0
+        self._each: list[float] = []
+        self._mean: float | None = None
 
     def __call__(self, report: EpochReport) -> None:
         """An epoch is done."""
         now = time.monotonic()
-        if now - self._told < TOLD_SECONDS and report.epoch < report.epochs:
+        if report.samples_per_second:
+            self._each.append(1 / report.samples_per_second)
+        passed = now - self._told
+        if passed < TOLD_SECONDS and report.epoch < report.epochs:
             return
         self._told = now
         tell(
@@ -44,9 +52,18 @@ class EpochsTold:
                 epochs=report.epochs,
                 loss=report.train_loss,
                 validation_loss=report.validation_loss,
-                samples_per_second=report.samples_per_second,
+                samples_per_second=self._rate(passed),
             )
         )
+
+    def _rate(self, passed: float) -> float | None:
+        """Samples a second of late; None where nobody measured."""
+        if self._each:
+            newest = sum(self._each) / len(self._each)
+            before = newest if self._mean is None else self._mean
+            self._mean = newest + (before - newest) * math.exp(-passed / CALM_SECONDS)
+            self._each.clear()
+        return None if self._mean is None else 1 / self._mean
 
 
 @dataclass(frozen=True)
