@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +20,7 @@ CHECKPOINT = "checkpoint"
 MEGABYTE = 10**6
 TOLD_SECONDS = 0.1
 CALM_SECONDS = 2.0
-"""Throughput that is told is a mean over about so long: that of single epochs jumps."""
+"""Throughput that is told is the mean over so long: that of single epochs jumps."""
 
 
 class EpochsTold:
@@ -34,15 +34,14 @@ class EpochsTold:
         self._progress = progress
         self._told = 0.0
         self._each: list[float] = []
-        self._mean: float | None = None
+        self._lately: deque[tuple[float, list[float]]] = deque()
 
     def __call__(self, report: EpochReport) -> None:
         """An epoch is done."""
         now = time.monotonic()
         if report.samples_per_second:
             self._each.append(1 / report.samples_per_second)
-        passed = now - self._told
-        if passed < TOLD_SECONDS and report.epoch < report.epochs:
+        if now - self._told < TOLD_SECONDS and report.epoch < report.epochs:
             return
         self._told = now
         tell(
@@ -52,18 +51,19 @@ class EpochsTold:
                 epochs=report.epochs,
                 loss=report.train_loss,
                 validation_loss=report.validation_loss,
-                samples_per_second=self._rate(passed),
+                samples_per_second=self._rate(now),
             )
         )
 
-    def _rate(self, passed: float) -> float | None:
-        """Samples a second of late; None where nobody measured."""
+    def _rate(self, now: float) -> float | None:
+        """Samples a second of late; None where nobody measured. All epochs have as many."""
         if self._each:
-            newest = sum(self._each) / len(self._each)
-            before = newest if self._mean is None else self._mean
-            self._mean = newest + (before - newest) * math.exp(-passed / CALM_SECONDS)
-            self._each.clear()
-        return None if self._mean is None else 1 / self._mean
+            self._lately.append((now, self._each))
+            self._each = []
+        while len(self._lately) > 1 and now - self._lately[0][0] > CALM_SECONDS:
+            self._lately.popleft()
+        seconds = [each for _, epochs in self._lately for each in epochs]
+        return len(seconds) / sum(seconds) if seconds else None
 
 
 @dataclass(frozen=True)
