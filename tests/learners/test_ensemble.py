@@ -66,6 +66,21 @@ def test_members_in_one_pass_are_what_each_is_alone(job: Any) -> None:
     torch.testing.assert_close(whole.predict_proba(FEATURES), torch.stack(alone).mean(0))
 
 
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_steps_are_captured_and_bit_for_bit_the_same(job: Any, bootstrap: bool) -> None:
+    member = {"name": MLP["name"], "options": {**MLP["options"], "dropout": 0.3}}
+    found = []
+    for capture in ("auto", False):
+        training = {"static_capture": capture, "max_training_epochs": 30}
+        learner = made(member, training, bootstrap=bootstrap)
+        report = learner.fit(labeled(), job(**training))
+        found.append((report.captured is True, learner.predict_proba(FEATURES)))
+    (captured, first), (eager, second) = found
+    assert captured
+    assert not eager
+    assert torch.equal(first, second)
+
+
 def test_members_differ() -> None:
     for learner in (made(), made(training={"clip_grad_norm": 1.0})):
         assert isinstance(learner, SamplingPredictor)
