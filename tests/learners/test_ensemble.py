@@ -248,3 +248,13 @@ def test_members_whose_outputs_do_not_fit() -> None:
     wrong = {"name": MLP["name"], "options": {"features": 4, "classes": 2}}
     with pytest.raises(LearnerError, match="gives 2 numbers per sample but the pool has 3 classes"):
         made(wrong)
+
+
+@pytest.mark.parametrize("more", [{"mixed_precision": "bf16"}, {"dtype": "float64"}])
+def test_other_precisions(job: Any, more: Any) -> None:
+    training = {**more, "optimizer": {"name": "Adam", "options": {"lr": 0.05}}}
+    learner = made(training=training)
+    assert isinstance(learner, StackedEnsemble)
+    report = learner.fit(labeled(), job(max_training_epochs=20, **training))
+    assert report.train_loss < 0.4
+    assert (learner.predict(FEATURES) == CLASSES).double().mean() > 0.9
