@@ -77,7 +77,9 @@ class Watch:
             if seen.iteration != progress.iteration:
                 seen.iteration = progress.iteration
                 self._bar.reset(seen.epochs, total=progress.epochs)
-            self._bar.update(seen.epochs, completed=progress.epoch, now=training_words(progress))
+            now = training_words(progress).ljust(seen.widest)
+            seen.widest = len(now)  # else the bar would jump with every digit
+            self._bar.update(seen.epochs, completed=progress.epoch, now=now)
 
     def _line(self, progress: RunProgress) -> None:
         seen = self._seen(progress)
@@ -105,6 +107,7 @@ class _Seen:
         self.task: TaskID | None = None
         self.epochs: TaskID | None = None
         self.iteration = -1
+        self.widest = 0
         self.in_long_training = False
         self._long = LongTraining(time.monotonic)
 

@@ -65,6 +65,30 @@ def test_kinds_of_learners() -> None:
     assert as_learner(mine, experiment(), classes=2, sample=None) is mine
 
 
+@pytest.mark.parametrize(
+    "more", [{"processes": 2}, {"distributed": {"nodes": 3, "rendezvous": "a:1"}}]
+)
+def test_several_processes_train_torch_modules_only(more: Any) -> None:
+    several = experiment(
+        learner={"name": "sklearn", "options": {"estimator": "Ridge"}}, training=more
+    )
+    with pytest.raises(
+        LearnerError,
+        match="training.processes belongs to torch modules, and 'sklearn' gives a Ridge, which",
+    ):
+        build_learner(several, classes=None, sample=torch.zeros(1, 2))
+
+
+def test_what_another_process_could_build_again() -> None:
+    whole = experiment()
+    built = build_learner(whole, classes=2, sample=torch.zeros(1, 2))
+    assert isinstance(built, TorchLearner)
+    assert built.recipe is whole
+    given = as_learner(nn.Linear(2, 2), whole, classes=2, sample=torch.zeros(1, 2))
+    assert isinstance(given, TorchLearner)
+    assert given.recipe is None
+
+
 def test_what_is_no_learner() -> None:
     with pytest.raises(LearnerError, match="gives a str: a learner is a"):
         as_learner("x", experiment(), classes=2, sample=None)

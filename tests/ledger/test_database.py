@@ -136,7 +136,8 @@ READS = {
     "done_phases", "fact", "facts", "held_by", "holder", "label_rows", "labels_committed_to",
     "labels_shared", "labels_spent", "labels_spent_by_iteration", "labels_that_came", "made_count",
     "made_samples", "metrology", "metrology_labels",
-    "next_iteration", "open", "open_requests", "phase_outcome", "phase_rows", "quarantined",
+    "next_iteration", "open", "open_requests", "phase_ended", "phase_outcome", "phase_rows",
+    "quarantined",
     "requests", "revisions_for_review", "selected", "subset", "take_lease", "verdicts", "verify",
     "was_selected",
 }  # fmt: skip

@@ -177,6 +177,7 @@ def test_a_run_that_an_older_version_began_counts_its_epochs(
     with monkeypatch.context() as patch:
         patch.setattr(import_module("querist.phases.train"), "EPOCHS_BEFORE", "not_kept_then")
         patch.setattr(import_module("querist.phases.train"), "curve_facts", lambda *_: {})
+        patch.setattr(curves.LiveCurve, "end", lambda *_: None)
         for iteration in (0, 1):
             drive.iterate(run, iteration)
     assert points(run) == []

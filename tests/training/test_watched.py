@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +85,35 @@ def test_ten_thousand_epochs_are_told_ten_times_a_second(monkeypatch: pytest.Mon
     assert 95 <= len(told) <= 101
     last = told[-1]
     assert (last.epoch, last.epochs, last.loss, last.validation_loss) == (10_000, 10_000, 0.5, 0.25)
-    assert (last.samples_per_second, last.labels) == (1e6, 40)
+    assert last.samples_per_second == pytest.approx(1e6)
+    assert last.labels == 40
+
+
+def test_throughput_that_is_told_is_calm_and_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Progress] = []
+    tell = EpochsTold(TRAINING)
+    times = itertools.count(100.0, 0.01)
+    monkeypatch.setattr(watched, "time", type("Clock", (), {"monotonic": lambda: next(times)}))
+    jumps = itertools.cycle([1e3, 1e5])
+    with watched_by(told.append):
+        tell(EpochReport(1, 10**6, 0.5, None, 1.0))  # its steps were captured
+        for epoch in range(2, 1001):
+            tell(EpochReport(epoch, 10**6, 0.5, None, next(jumps)))
+        before = [progress.samples_per_second or 0 for progress in told]
+        for epoch in range(1001, 1401):
+            tell(EpochReport(epoch, 10**6, 0.5, None, 10.0))
+    assert before[0] == 1.0
+    calm = before[25:]
+    assert max(calm) < 1.2 * min(calm)
+    assert calm[-1] == pytest.approx(2 / (1e-3 + 1e-5), rel=0.1), "the slow ones take the time"
+    assert told[-1].samples_per_second == pytest.approx(10.0), "of the last two seconds"
+
+
+def test_nobody_measured_throughput() -> None:
+    told: list[Progress] = []
+    with watched_by(told.append):
+        EpochsTold(TRAINING)(EpochReport(1, 1, 0.5))
+    assert [progress.samples_per_second for progress in told] == [None]
 
 
 def test_where_the_time_of_several_trainings_went() -> None:

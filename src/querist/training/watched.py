@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,8 @@ PARTS = ("data", "forward", "backward", "optimizer", "validation", "checkpoint",
 CHECKPOINT = "checkpoint"
 MEGABYTE = 10**6
 TOLD_SECONDS = 0.1
+CALM_SECONDS = 2.0
+"""Throughput that is told is the mean over so long: that of single epochs jumps."""
 
 
 class EpochsTold:
@@ -30,10 +33,14 @@ class EpochsTold:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._told = 0.0
+        self._each: list[float] = []
+        self._lately: deque[tuple[float, list[float]]] = deque()
 
     def __call__(self, report: EpochReport) -> None:
         """An epoch is done."""
         now = time.monotonic()
+        if report.samples_per_second:
+            self._each.append(1 / report.samples_per_second)
         if now - self._told < TOLD_SECONDS and report.epoch < report.epochs:
             return
         self._told = now
@@ -44,9 +51,19 @@ class EpochsTold:
                 epochs=report.epochs,
                 loss=report.train_loss,
                 validation_loss=report.validation_loss,
-                samples_per_second=report.samples_per_second,
+                samples_per_second=self._rate(now),
             )
         )
+
+    def _rate(self, now: float) -> float | None:
+        """Samples a second of late; None where nobody measured. All epochs have as many."""
+        if self._each:
+            self._lately.append((now, self._each))
+            self._each = []
+        while len(self._lately) > 1 and now - self._lately[0][0] > CALM_SECONDS:
+            self._lately.popleft()
+        seconds = [each for _, epochs in self._lately for each in epochs]
+        return len(seconds) / sum(seconds) if seconds else None
 
 
 @dataclass(frozen=True)
