@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from querist import registry
+from querist.config.component import Component
 from querist.config.learner import LearnerSettings
 from querist.config.load import build_experiment
 from querist.errors import ConfigurationError, LearnerError
 from querist.learners import SklearnLearner, TorchLearner, build_learner
-from querist.learners.build import as_learner
+from querist.learners.build import LearnerContext, as_learner
+from querist.protocols import Learner
 
 
 def experiment(**more: Any) -> Any:
@@ -104,3 +107,35 @@ def test_steps_by_name() -> None:
     )
     assert isinstance(made, TorchLearner)
     assert made.train_step.__name__ == "training_step"  # type: ignore[attr-defined]
+
+
+def test_what_makes_a_learner_is_told_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Twice:
+        """Makes a learner of a member."""
+
+        def __init__(self, member: str) -> None:
+            self.member = Component(name=member, options={"hidden": 3})
+
+        def make_learner(self, context: LearnerContext) -> Learner:
+            seen.append(context)
+            model = context.model(self.member, seed=5)
+            return context.learner(
+                model, seed=5, remake=lambda seed: context.model(self.member, seed)
+            )
+
+    registry.components()
+    entry = registry.Registered("learner", "twice", Twice)
+    monkeypatch.setitem(registry._components["learner"], "twice", entry)
+    settings = experiment(
+        learner={"name": "twice", "options": {"member": "examples.two_moons.model:MoonClassifier"}}
+    )
+    torch.rand(3)
+    made = [build_learner(settings, classes=2, sample=torch.zeros(1, 2)) for _ in range(2)]
+    assert isinstance(made[0], TorchLearner)
+    assert made[0].state_files() == made[1].state_files()
+    assert (seen[0].classes, seen[0].settings, seen[0].seed) == (2, settings, seen[1].seed)
+    other = experiment(learner=settings.learner, seed=9)
+    build_learner(other, classes=2, sample=torch.zeros(1, 2))
+    assert seen[2].seed != seen[0].seed

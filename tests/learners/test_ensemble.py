@@ -66,6 +66,21 @@ def test_members_in_one_pass_are_what_each_is_alone(job: Any) -> None:
     torch.testing.assert_close(whole.predict_proba(FEATURES), torch.stack(alone).mean(0))
 
 
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_steps_are_captured_and_bit_for_bit_the_same(job: Any, bootstrap: bool) -> None:
+    member = {"name": MLP["name"], "options": {**MLP["options"], "dropout": 0.3}}
+    found = []
+    for capture in ("auto", False):
+        training = {"static_capture": capture, "max_training_epochs": 30}
+        learner = made(member, training, bootstrap=bootstrap)
+        report = learner.fit(labeled(), job(**training))
+        found.append((report.captured is True, learner.predict_proba(FEATURES)))
+    (captured, first), (eager, second) = found
+    assert captured
+    assert not eager
+    assert torch.equal(first, second)
+
+
 def test_members_differ() -> None:
     for learner in (made(), made(training={"clip_grad_norm": 1.0})):
         assert isinstance(learner, SamplingPredictor)
@@ -233,3 +248,13 @@ def test_members_whose_outputs_do_not_fit() -> None:
     wrong = {"name": MLP["name"], "options": {"features": 4, "classes": 2}}
     with pytest.raises(LearnerError, match="gives 2 numbers per sample but the pool has 3 classes"):
         made(wrong)
+
+
+@pytest.mark.parametrize("more", [{"mixed_precision": "bf16"}, {"dtype": "float64"}])
+def test_other_precisions(job: Any, more: Any) -> None:
+    training = {**more, "optimizer": {"name": "Adam", "options": {"lr": 0.05}}}
+    learner = made(training=training)
+    assert isinstance(learner, StackedEnsemble)
+    report = learner.fit(labeled(), job(max_training_epochs=20, **training))
+    assert report.train_loss < 0.4
+    assert (learner.predict(FEATURES) == CLASSES).double().mean() > 0.9

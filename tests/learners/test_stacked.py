@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from querist.learners.stacked import ELEMENTWISE, StackedMembers, why_not_stacked, with_counts
 from querist.training.optimizers import build_optimizer, find_optimizer
+from querist.training.repeatable import unrepeatable
 from querist.values import Task
 
 FEATURES = torch.rand(12, 4, generator=torch.Generator().manual_seed(1))
@@ -58,7 +60,7 @@ def test_training_in_one_pass_is_training_each_alone(name: str) -> None:
     modules = members()
     whole = stack(modules)
     optimizers = [
-        build_optimizer(name, {"lr": 0.01}, module.parameters(), None)
+        build_optimizer(name, {"lr": 0.01}, module, None, device=torch.device("cpu"))
         for module in [*modules, whole]
     ]
     for _ in range(4):
@@ -231,6 +233,23 @@ def test_trying_leaves_the_members_and_global_randomness_alone() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(map(torch.equal, weights, (p for m in modules for p in m.parameters())))
     assert all(p.grad is None for m in modules for p in m.parameters())
+
+
+class Drawing(nn.Module):
+    """Draws in Python, where a capture does not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) * random.random()
+
+
+def test_a_step_repeats_where_the_members_do() -> None:
+    assert unrepeatable(stack(members())) is None
+    reason = unrepeatable(stack(members(make=Drawing)))
+    assert reason == "forward of Drawing uses random"
 
 
 def test_images_and_tokens_can_be_tried() -> None:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from querist.learners.losses import LOSSES, probabilities
 from querist.randomness import seeded_globally
 from querist.training.batches import to_device
+from querist.training.repeatable import unrepeatable
 from querist.values import Task
 
 _ROWS = 3
@@ -42,6 +43,10 @@ class StackedMembers(torch.nn.Module):
         self.loss = loss
         self.task = task
         self.member = _stack(members)
+
+    def unrepeatable(self) -> str | None:
+        """Why a step may differ from call to call: what the member does, all else is the same."""
+        return unrepeatable(self.member)
 
     def outputs(self, features: torch.Tensor) -> torch.Tensor:
         """What each member gives `(k, n, ...)`. Dropout draws other masks for each."""
