@@ -74,6 +74,30 @@ def test_shrink_and_perturb_begins_between_the_last_and_fresh_weights(
     assert torch.equal(mixed, weights(warm_start=mode | {"perturb": 1.0})), "seeded"
 
 
+def test_frozen_weights_and_their_statistics_stay() -> None:
+    mine, fresh = model(), model()
+    mine(FEATURES)
+    for part in list(mine)[:2]:  # type: ignore[call-overload]
+        part.requires_grad_(False)
+    before = {k: v.clone() for k, v in mine.state_dict().items()}
+    shrink_and_perturb(mine, fresh, shrink=0.5, perturb=0.25)
+    for name, now in mine.state_dict().items():
+        assert torch.equal(now, before[name]) == (not name.startswith("2.")), name
+
+
+@pytest.mark.parametrize("mode", ["scratch", "shrink_and_perturb"])
+def test_without_fine_tuning_the_weights_stay(job: Any, learner: Any, mode: str) -> None:
+    found = learner(model)
+    found._remake = lambda seed: model()
+    found.fit(SET, job(reset_optimizer=False))
+    before, state = found.state_files(), found._optimizer_state
+    found.fit(
+        SET, job(iteration=1, max_fine_tuning_epochs=0, warm_start=mode, reset_optimizer=False)
+    )
+    assert found.state_files() == before
+    assert found._optimizer_state is state
+
+
 def test_a_model_that_cannot_be_made_anew(job: Any, learner: Any) -> None:
     found = learner(model)
     found.fit(SET, job())

@@ -147,6 +147,107 @@ def test_python_that_changes_is_not_captured_unasked(job: Any, learner: Any) -> 
     assert same(trained(), trained(static_capture=False))
 
 
+class Annealed(nn.Module):
+    """Its penalty grows with every validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.epoch = nn.Linear(2, 2), 0
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(features)
+        return out
+
+    def training_step(self, batch: Any) -> torch.Tensor:
+        features, targets = batch
+        loss = nn.functional.cross_entropy(self(features), targets)
+        return loss + self.epoch * self.layer.weight.square().sum()
+
+    def validation_step(self, batch: Any) -> torch.Tensor:
+        self.epoch += 1
+        features, targets = batch
+        return nn.functional.cross_entropy(self(features), targets)
+
+
+class Sparse(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(4, 8, sparse=True), nn.Linear(8, 2)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.out(self.words((features[:, 0] > 0).long()))
+        return out
+
+
+class Rebound(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("center", torch.zeros(2))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.layer(features)
+        if self.training:
+            self.center = 0.9 * self.center + 0.1 * out.detach().mean(0)
+        return out - self.center
+
+
+def shorten(weight: torch.Tensor) -> None:
+    assert weight.grad is not None
+    weight.grad.clamp_(-1e-3, 1e-3)
+
+
+def hooked() -> nn.Module:
+    module = model()
+    for weight in module.parameters():
+        weight.register_post_accumulate_grad_hook(shorten)
+    return module
+
+
+class Drifting(nn.Module):
+    """Does something else each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.steps: list[int] = []
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        self.steps.append(1)
+        out: torch.Tensor = self.layer(features)
+        return out * (1.0 + len(self.steps) / 1000)
+
+
+@pytest.mark.parametrize(
+    ("make", "capture", "reason"),
+    [
+        (Annealed, "auto", "no shape of batches came often enough"),
+        (Sparse, "auto", "recording failed: copy_() between dense and sparse"),
+        (Rebound, True, "puts other tensors in the place of buffers or weights"),
+        (hooked, True, "has hooks on its gradient"),
+    ],
+)
+def test_what_cannot_be_captured_trains_as_it_would_without(
+    job: Any, learner: Any, make: Any, capture: Any, reason: str
+) -> None:
+    def trained(capture: Any) -> tuple[list[torch.Tensor], Any]:
+        made = learner(make)
+        settings = {"optimizer": OPTIMIZERS[0], "max_training_epochs": 6}
+        report = made.fit(
+            labeled(), job(validation=labeled(20), static_capture=capture, **settings)
+        )
+        return weights(made), report.captured
+
+    (captured, why), (eager, _) = trained(capture), trained(False)
+    assert same(captured, eager)
+    assert reason in why
+
+
+def test_a_step_that_differs_from_itself_is_found_out(job: Any, learner: Any) -> None:
+    report = learner(Drifting).fit(labeled(), job(max_training_epochs=6, static_capture=True))
+    assert report.captured == "what was recorded differs from the step itself"
+
+
 def test_what_was_captured_is_used_again(job: Any, learner: Any) -> None:
     made = learner(model)
     made.fit(labeled(), job(max_training_epochs=10))

@@ -255,6 +255,44 @@ def test_a_scheduler_starts_each_iteration_from_its_learning_rate(
     assert rates(reset_optimizer=False) == rates(reset_optimizer=True)
 
 
+def test_a_schedule_begins_at_the_rate_of_its_own_iteration(job: Any, learner: Any) -> None:
+    restarts = {"name": "CosineAnnealingWarmRestarts", "options": {"T_0": 2}}
+    seen: list[float | None] = []
+    made = learner(module, None)
+    for iteration in (0, 1):
+        made.fit(
+            data(),
+            job(
+                iteration=iteration, optimizer=SGD, scheduler=restarts, fine_tuning_lr=0.001,
+                reset_optimizer=False, on_epoch=lambda report: seen.append(report.lr),
+            ),
+        )  # fmt: skip
+    assert max(rate for rate in seen[3:] if rate) == pytest.approx(0.001)
+
+
+def test_the_validation_loss_is_in_the_partial_state(job: Any, learner: Any) -> None:
+    early = {"patience": 1, "min_delta": 1e6, "restore_best": False}
+    settings = {"optimizer": SGD, "early_stopping": early, "max_training_epochs": 9}
+
+    class Kept:
+        found: Any = None
+
+        def save(self, epoch: int, files: Any) -> None:
+            self.found = epoch, files
+
+        def latest(self) -> Any:
+            return self.found
+
+    kept = Kept()
+    whole = learner(module, None).fit(
+        data(), job(validation=data(), partial=kept, checkpoint_epochs=1, **settings)
+    )
+    again = learner(module, None).fit(data(), job(validation=data(), partial=kept, **settings))
+    assert whole.stopped_early
+    assert again.stopped_early
+    assert again.validation_loss == whole.validation_loss is not None
+
+
 def test_one_cycle_ends_with_its_steps(job: Any, learner: Any) -> None:
     cycle = {"name": "OneCycleLR", "options": {"max_lr": 0.1, "total_steps": 2}}
     with pytest.raises(ConfigurationError, match="OneCycleLR refused epoch 3: .*total steps is 2"):

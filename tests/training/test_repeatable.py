@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from examples.two_moons.model import MoonClassifier
-from querist.training.repeatable import unrepeatable
+from querist.training.repeatable import constants, skipped_hooks, unrepeatable
 
 SCALE = 2.0
 SEEN: list[int] = []
@@ -86,6 +87,69 @@ class Lists(Plain):
         return torch.stack([hidden * random.random() for _ in range(2)]).sum(0)
 
 
+def doubling(forward: Any) -> Any:
+    @functools.wraps(forward)
+    def outer(self: Any, features: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = forward(self, features) * random.random()
+        return out
+
+    return outer
+
+
+class Decorated(Plain):
+    @doubling
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features)
+
+
+class Derived(Plain):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features)
+
+
+class Called(Plain):
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        return features * random.random()
+
+
+class Looks(Plain):
+    def middle(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden if hidden.tolist()[0][0] > 0 else -hidden
+
+
+class Caches(Plain):
+    def middle(self, hidden: torch.Tensor, seen: list[int] = []) -> torch.Tensor:  # noqa: B006
+        seen.append(1)
+        return hidden * len(seen)
+
+
+CENTER = torch.zeros(2)
+
+
+class Centers(Plain):
+    def middle(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden - CENTER.add_(hidden.detach().mean(0))
+
+
+class Encoder(Plain):
+    def encode(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden * random.random()
+
+
+class Asks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.encoder.encode(features)
+
+
+class Gets(Plain):
+    def middle(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden * getattr(self, "ra" + "te")
+
+
 @pytest.mark.parametrize(
     "module",
     [Plain(), MoonClassifier(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.GRU(2, 2)),
@@ -105,6 +169,14 @@ def test_what_does_the_same_each_time(module: nn.Module) -> None:
         (CallsAway, "forward of CallsAway uses SEEN"),
         (Imports, "forward of Imports imports numpy"),
         (Lists, "forward of Lists uses random"),
+        (Decorated, "forward of Decorated is a function in a function"),
+        (Derived, "forward of Derived calls super()"),
+        (Called, "Called has a __call__ of its own"),
+        (Looks, "forward of Looks calls tolist"),
+        (Caches, "forward of Caches has a default argument that may change"),
+        (Centers, "forward of Centers uses CENTER"),
+        (Asks, "forward of Asks uses random"),
+        (Gets, "forward of Gets uses getattr"),
     ],
 )
 def test_what_may_differ(kind: Callable[[], nn.Module], reason: str) -> None:
@@ -119,8 +191,27 @@ def test_hooks() -> None:
     hooked.layer.register_forward_hook(lambda *_: None)
     assert unrepeatable(hooked) == "Linear (layer) has hooks"
     hooked = Plain()
-    hooked.layer.weight.register_hook(lambda g: g)
+    hooked.layer.weight.register_post_accumulate_grad_hook(lambda p: None)
     assert unrepeatable(hooked) == "a weight of Linear (layer) has hooks"
+    assert skipped_hooks(hooked) == "layer.weight has hooks on its gradient"
+    hooked = Plain()
+    hooked.layer.weight.register_hook(lambda g: g)
+    assert skipped_hooks(hooked) is None
+    assert unrepeatable(hooked) == "a weight of Linear (layer) has hooks"
+
+
+def test_plain_values_that_a_capture_rests_on() -> None:
+    module = Plain()
+    before = constants(module)
+    assert constants(module) == before
+    for change in (
+        lambda: setattr(module, "rate", 0.7),
+        lambda: setattr(module.drop, "p", 0.2),
+        module.eval,
+    ):
+        change()
+        assert constants(module) != before
+        before = constants(module)
 
 
 def test_a_forward_of_its_own() -> None:

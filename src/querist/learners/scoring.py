@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from querist.training.devices import on_device
+
 CHUNK = 65_536
 """Rows at once on the CPU."""
 
@@ -58,7 +60,7 @@ class Scoring:
 
     def on_device(self, features: torch.Tensor) -> torch.Tensor:
         """The function's rows for all features, where they were computed."""
-        with torch.no_grad():
+        with torch.no_grad(), on_device(self._device):
             if self._capture and len(features) >= CUDA_CHUNK:
                 try:
                     return self._pipelined(features)

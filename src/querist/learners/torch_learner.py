@@ -105,13 +105,14 @@ class TorchLearner:
         self._parameters = sum(p.numel() for p in self.module.parameters())
         self._threads = choose_threads(settings.threads, self._parameters)
         self._captures = Captures()
+        self._own_proba = _method(self.module, "predict_proba")
         self._scoring = Scoring(
             self._forward, self.device, self.dtype, self._read,
-            capture=settings.static_capture is not False and unrepeatable(self.module) is None,
+            capture=settings.static_capture is not False
+            and unrepeatable(self.module, self._own_proba) is None,
         )  # fmt: skip
         self._optimizer_state: Mapping[str, Any] | None = None
         self._first_weights = weights_to_bytes(self.module)
-        self._own_proba = _method(self.module, "predict_proba")
         self.loss = self._find_loss(sample, settings.loss)
         own_step = train_step or _method(self.module, "training_step")
         self.unrepeatable = unrepeatable(self.module, own_step)
@@ -172,7 +173,7 @@ class TorchLearner:
             from querist.training.distributed.launch import fit_in_processes
 
             return fit_in_processes(self, labeled, job)
-        if job.iteration > 0:
+        if job.iteration > 0 and job.epochs:
             self._start_from(job)
         job = replace(
             job,

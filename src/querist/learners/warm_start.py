@@ -14,10 +14,14 @@ def shrink_and_perturb(
 ) -> None:
     """Make every weight `shrink` times itself plus `perturb` times that of `fresh`, in place.
 
-    Buffers, such as the statistics of batch normalization, are those of `fresh`: they go with no
-    mixture of weights.
+    Frozen weights stay as they are. Buffers, such as the statistics of batch normalization, are
+    those of `fresh`, unless they belong to frozen weights: they go with no mixture of weights.
     """
-    for mine, new in zip(module.parameters(), fresh.parameters(), strict=True):
-        mine.mul_(shrink).add_(new.to(mine), alpha=perturb)
-    for kept, other in zip(module.buffers(), fresh.buffers(), strict=True):
-        kept.copy_(other)
+    for part, new in zip(module.modules(), fresh.modules(), strict=True):
+        weights = list(zip(part.parameters(False), new.parameters(False), strict=True))
+        for mine, other in weights:
+            if mine.requires_grad:
+                mine.mul_(shrink).add_(other.to(mine), alpha=perturb)
+        if not weights or any(mine.requires_grad for mine, _ in weights):
+            for kept, statistic in zip(part.buffers(False), new.buffers(False), strict=True):
+                kept.copy_(statistic)

@@ -24,8 +24,11 @@ from querist.training.recording import (
     CaptureError,
     OperationGraph,
     Recording,
+    Tensors,
     interpreted,
+    same_bits,
 )
+from querist.training.repeatable import constants, skipped_hooks
 from querist.training.steps import EagerStep
 from querist.training.threads import SMALL_MODEL_PARAMETERS
 
@@ -55,6 +58,8 @@ def why_not(job: TrainingJob, module: torch.nn.Module, optimizer: Any) -> str | 
         return "LBFGS evaluates a batch as often as it likes"
     if not type(optimizer).__module__.startswith("torch.optim"):
         return f"{type(optimizer).__name__} is no optimizer of torch's"
+    if hooks := skipped_hooks(module):
+        return hooks
     if kind == "cpu" and job.settings.compile:
         return "the model is compiled"
     if job.settings.accumulate_batches > 1:
@@ -83,7 +88,7 @@ class CapturedStep:
     def __init__(
         self, eager: EagerStep, job: TrainingJob, clock: Clock, captures: Captures
     ) -> None:
-        self._eager = eager
+        self.eager = eager
         self._job = job
         self._clock = clock
         self._captures = captures
@@ -93,6 +98,10 @@ class CapturedStep:
             torch.tensor(float(group["lr"]), dtype=torch.float64, device=job.device)
             for group in eager.optimizer.param_groups
         ]
+        if job.device.type == "cuda":
+            # Bound to the memory of an optimizer that is gone.
+            captures.graphs.clear()
+            captures.seen.clear()
         self._steps = 0
         self.replayed = 0
         self.reason: str | None = None
@@ -100,13 +109,13 @@ class CapturedStep:
     @property
     def takes_rates(self) -> bool:
         """Whether the learning rate may change under a capture."""
-        optimizer = self._eager.optimizer
+        optimizer = self.eager.optimizer
         fused = all(group.get("fused") for group in optimizer.param_groups)
         return fused and type(optimizer).__name__ in _STATELESS_RATE
 
     def begin_epoch(self) -> None:
         """The learning rate may have changed, and so may whatever else a capture rests on."""
-        for rate, group in zip(self._rates, self._eager.optimizer.param_groups, strict=True):
+        for rate, group in zip(self._rates, self.eager.optimizer.param_groups, strict=True):
             rate.fill_(float(group["lr"]))
         self._basis = None
 
@@ -116,11 +125,11 @@ class CapturedStep:
         self._steps += 1
         if self._steps % EVERY == 1:
             self._basis = None  # the first step makes the optimizer's state
-            return self._eager.timed(batches)
+            return self.eager.timed(batches)
         leaves = _leaves(batch)
         if leaves is None:
             self._refuse("a batch holds something that is no tensor")
-            return self._eager(batches)
+            return self.eager(batches)
         names = tuple(batch) if isinstance(batch, Mapping) else ()
         key = (self._what_it_rests_on(), names, *[(t.shape, t.dtype) for t in leaves])
         graph = self._captures.graphs.get(key)
@@ -133,27 +142,28 @@ class CapturedStep:
     def _what_it_rests_on(self) -> int:
         if self._basis is not None:
             return self._basis
-        module, optimizer = self._eager.module, self._eager.optimizer
+        module, optimizer = self.eager.module, self.eager.optimizer
+        settings, scaler = self._job.settings, self.eager.scaler
         state = [
             value
-            for parameter in self._eager.parameters
+            for parameter in self.eager.parameters
             for value in optimizer.state.get(parameter, {}).values()
             if isinstance(value, torch.Tensor)
         ]
         # Over the same memory, but nothing that autograd would follow.
-        weights = [p.detach() for p in (*self._eager.parameters, *module.buffers())]
-        self._state = [*weights, *state, *self._rates]
+        weights = [p.detach() for p in (*self.eager.parameters, *module.buffers())]
+        scales = [] if scaler is None else [scaler._scale, scaler._growth_tracker]
+        self._state = [*weights, *state, *self._rates, *(t for t in scales if t is not None)]
         rates = () if self.takes_rates else tuple(group["lr"] for group in optimizer.param_groups)
         about = (
             self._job.train_step,
-            self._job.settings.mixed_precision,
-            self._job.settings.clip_grad_norm,
+            (settings.mixed_precision, settings.tf32, settings.compile, settings.clip_grad_norm),
             type(optimizer),
             tuple(_options(group) for group in optimizer.param_groups),
             rates,
             tuple((t.shape, t.dtype) for t in self._state),
-            tuple(p.requires_grad for p in self._eager.parameters),
-            tuple(part.training for part in module.modules()),
+            tuple(p.requires_grad for p in self.eager.parameters),
+            constants(module),
             # A CUDA graph is bound to the very memory that it was captured with.
             () if self._job.device.type == "cpu" else tuple(t.data_ptr() for t in self._state),
         )
@@ -165,16 +175,18 @@ class CapturedStep:
         captures, kind = self._captures, self._job.device.type
         refused = captures.refused.get(key[0])
         seen = captures.seen[key] = captures.seen.get(key, 0) + 1
-        if refused is not None or seen < WARM_UP[kind] or len(captures.graphs) >= MOST_GRAPHS:
-            if refused is not None:
-                self._refuse(refused)
-            return self._eager((batch,))
+        if refused is None and len(captures.graphs) >= MOST_GRAPHS:
+            refused = f"{MOST_GRAPHS} shapes of batches are captured already"
+        if refused is not None:
+            self._refuse(refused)
+        if refused is not None or seen < WARM_UP[kind]:
+            return self.eager((batch,))
         started = time.perf_counter()
         record = _record_operations if kind == "cpu" else _record_cuda_graph
         try:
             loss, graph = record(self, batch, leaves)
         finally:
-            self._eager.forget_gradients()
+            self.eager.forget_gradients()
             self._clock.add("capture", time.perf_counter() - started)
         if isinstance(graph, str):
             captures.refused[key[0]] = graph
@@ -186,7 +198,12 @@ class CapturedStep:
     def step(self, batch: Any) -> torch.Tensor:
         """The step as it is recorded."""
         with self._rates_as_tensors():
-            return self._eager.recorded((batch,))
+            return self.eager.recorded((batch,))
+
+    def places(self) -> tuple[int, ...]:
+        """Where weights and buffers are."""
+        module = self.eager.module
+        return tuple(id(t) for t in (*module.parameters(), *module.buffers()))
 
     @property
     def state(self) -> list[torch.Tensor]:
@@ -195,7 +212,7 @@ class CapturedStep:
 
     @contextmanager
     def _rates_as_tensors(self) -> Iterator[None]:
-        groups = self._eager.optimizer.param_groups
+        groups = self.eager.optimizer.param_groups
         if not self.takes_rates:
             yield
             return
@@ -225,15 +242,37 @@ def tell(captures: Captures, job: TrainingJob, reason: str) -> None:
 def _record_operations(
     step: CapturedStep, batch: Any, leaves: list[torch.Tensor]
 ) -> tuple[torch.Tensor, Graph | str]:
-    """The step's loss, and its graph or why there is none."""
+    """The step's loss, and its graph or why there is none.
+
+    The step is taken as it is, taken back, and taken once more under the recorder's eyes: so a
+    recording that fails, or that does something else, costs nothing but time.
+    """
     inputs = [*step.state, *leaves]
-    before = [t.detach().clone() for t in inputs]
-    random_state = torch.default_generator.get_state()
-    recording = Recording(lambda: step.step(batch), inputs)
+    before, random_before = [t.clone() for t in inputs], torch.default_generator.get_state()
+    places = step.places()
+    loss = step.eager((batch,))
+    if step.places() != places:
+        return loss, "the step puts other tensors in the place of buffers or weights"
+    after, random_after = [t.clone() for t in inputs], torch.default_generator.get_state()
+    _put_back(inputs, before, random_before)
     try:
-        return recording.loss, OperationGraph(recording, before, random_state)
-    except (CaptureError, RuntimeError) as error:
-        return recording.loss, str(error)
+        recording = Recording(lambda: step.step(batch), inputs)
+        pairs = [(loss, recording.loss), *zip(after, inputs, strict=True)]
+        if not all(same_bits(mine, theirs) for mine, theirs in pairs):
+            raise CaptureError("what was recorded differs from the step itself")
+        return loss, OperationGraph(recording, before, random_before)
+    except Exception as error:  # of whatever kind: the step itself was taken
+        said = " ".join(str(error).split()) or type(error).__name__
+        return loss, said if isinstance(error, CaptureError) else f"recording failed: {said:.200}"
+    finally:
+        _put_back(inputs, after, random_after)
+
+
+@torch.no_grad()
+def _put_back(inputs: Tensors, values: Tensors, random_state: torch.Tensor) -> None:
+    for mine, value in zip(inputs, values, strict=True):
+        mine.copy_(value)
+    torch.default_generator.set_state(random_state)
 
 
 def _record_cuda_graph(

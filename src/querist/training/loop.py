@@ -21,6 +21,7 @@ from querist.training.batches import Batches, training_batches, validation_batch
 from querist.training.capture import CapturedStep, replaying, tell, why_not
 from querist.training.clock import EVERY, Clock
 from querist.training.compiled import compile_in_place
+from querist.training.devices import on_device
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.training.precision import tensor_cores
 from querist.training.state import TrainingState
@@ -40,12 +41,12 @@ class DefaultLoop:
             LearnerError: the loss is not finite.
         """
         if job.epochs == 0:
-            return TrainingReport(epochs=0, steps=0)
+            return TrainingReport(epochs=0, steps=0, optimizer_state=job.optimizer_state)
         if job.settings.compile:
             compile_in_place(module, job.device)
         if job.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(job.device)
-        with tensor_cores(job.settings), replaying(job.device):
+        with on_device(job.device), tensor_cores(job.settings), replaying(job.device):
             return _Training(module, labeled, job).run()
 
 

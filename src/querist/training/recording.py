@@ -99,7 +99,7 @@ class OperationGraph:
             said = " ".join(str(error).split())
             raise CaptureError(f"TorchScript cannot run it: {said:.300}") from error
         pairs = [(loss, recording.loss), *zip(again, recording.inputs, strict=True)]
-        if not all(_same_bits(mine, theirs) for mine, theirs in pairs):
+        if not all(same_bits(mine, theirs) for mine, theirs in pairs):
             raise CaptureError("its replay differs from the step itself")
 
     def __call__(self, inputs: Tensors) -> torch.Tensor:
@@ -116,8 +116,12 @@ def interpreted() -> AbstractContextManager[object]:
     return found
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return bool(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors of one kind hold the same bits, NaN and signs of zeros included."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    mine, theirs = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (a, b))
+    return torch.equal(mine, theirs)
 
 
 class _Text:
@@ -174,7 +178,9 @@ class _Text:
                 value = argument.default_value
             if str(argument.type) == "Tensor" and isinstance(value, int | float):
                 # A number in a tensor's place does not widen the result, as a tensor might.
-                beside = next(part for part in args if isinstance(part, torch.Tensor))
+                beside = next((part for part in args if isinstance(part, torch.Tensor)), None)
+                if beside is None:
+                    raise CaptureError(f"{func} takes numbers alone")
                 if beside.dtype.itemsize < 4 and beside.is_floating_point():
                     raise CaptureError(f"{func} would round a number to half precision")
                 value = torch.tensor(value, dtype=torch.result_type(beside, value))

@@ -22,7 +22,10 @@ from querist.training.weights import (
     weights_to_bytes,
 )
 
-_PLAIN = ("epoch", "steps", "samples", "train_loss", "best_loss", "best_epoch", "stopped")
+_PLAIN = (
+    "epoch", "steps", "samples", "train_loss", "validation_loss", "best_loss", "best_epoch",
+    "stopped",
+)  # fmt: skip
 _CHOSEN_HERE = ("lr", "fused", "foreach", "capturable")
 """Options of an optimizer that are this training's, whatever its state was saved with."""
 
@@ -68,6 +71,9 @@ class TrainingState:
         )
         if job.optimizer_state is not None:
             _load_optimizer(optimizer, job.optimizer_state, {*settings.optimizer.options})
+            for group in optimizer.param_groups:  # the schedule of another iteration
+                for left in ("initial_lr", "min_lr", "max_lr", "max_momentum", "base_momentum"):
+                    group.pop(left, None)
         scheduler = None
         if settings.scheduler is not None:
             scheduler = build_scheduler(
