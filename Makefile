@@ -11,6 +11,8 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c c
 
 # Arguments passed on: `make test ARGS="tests/pools -k split -x"`.
 ARGS ?=
+# Tests run in so many processes; JOBS=0 for one, which a debugger needs.
+JOBS ?= 2
 # `make faults FAULTS=nightly` makes all tries of the matrix.
 FAULTS ?= ci
 
@@ -20,7 +22,7 @@ DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel retrain bench bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -40,6 +42,12 @@ retrain: $(SERVICE_READY) ## label, retrain, compare and promote, as deployments
 bench: $(USER_READY) ## time the two moons
 	$(BIN)/python benchmarks/moons.py $(ARGS)
 
+bench-training: $(USER_READY) ## time training against a loop by hand
+	$(BIN)/python benchmarks/training.py $(ARGS)
+
+bench-gpu: $(USER_READY) ## what captures gain on an NVIDIA GPU
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
+
 bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 	$(BIN)/python benchmarks/durability.py $(ARGS)
 
@@ -47,10 +55,10 @@ bench-parallel: $(USER_READY) ## what learners side by side cost
 	$(BIN)/python benchmarks/parallel.py $(ARGS)
 
 test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
-	$(BIN)/python -m pytest --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults -n $(JOBS) --dist loadfile $(ARGS)
 
 faults: $(DEV_READY) ## the matrix of faults: CI size, or FAULTS=nightly; ARGS goes to pytest
-	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 $(ARGS)
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 -n $(JOBS) --dist loadfile $(ARGS)
 
 mutations: $(DEV_READY) ## break what durability rests on, and see that the tests notice
 	$(BIN)/python .ci/mutations.py $(ARGS)

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from querist.deployments.cli_collect import collect
+from querist.deployments.cli_join import join
 from querist.deployments.cli_labels import labels_app
 from querist.deployments.cli_models import models, retrain, rollback
 from querist.deployments.cli_parallel import set_settings, stop
@@ -320,6 +321,7 @@ app.command()(retrain)
 app.command()(rollback)
 app.command()(models)
 app.command()(collect)
+app.command()(join)
 app.command()(stop)
 app.command(name="set")(set_settings)
 app.command()(up)

@@ -16,6 +16,7 @@ from querist.registry import (
     check_options,
     components,
     find,
+    found_elsewhere,
     import_object,
     register,
 )
@@ -115,6 +116,17 @@ def test_entry_points(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("query", "margin") is not Thing, "a plug-in took a built-in's name"
     assert build("query", "mine", {"size": 3}).size == 3
     assert mine.loaded == 1
+
+
+def test_what_another_process_finds_too(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    register("query", "here only")(Thing)
+    assert not found_elsewhere("query", "here only")
+    assert found_elsewhere("query", "margin")
+    assert found_elsewhere("query", "examples.two_moons.model:MoonClassifier")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("here only", Thing)])
+    assert found_elsewhere("query", "here only")
+    with pytest.raises(UnknownNameError, match="no query component named 'nowhere'"):
+        found_elsewhere("query", "nowhere")
 
 
 def test_discovery_that_failed_is_tried_again(empty: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,21 @@
 """Named points at which a process can be made to die, to show that nothing is lost there.
 
-`QUERIST_CRASH_AT=POINT[:COUNT][:group]` kills the process with SIGKILL when it passes the point for
-the COUNT-th time (default: the first); with `group`, all of its process group. Unset, a point costs
-less than a function call that does nothing else.
+`QUERIST_CRASH_AT=POINT[:COUNT][:group][:rankN]` kills the process with SIGKILL when it passes the
+point for the COUNT-th time (default: the first); with `group`, all of its process group; with
+`rank1`, only process 1 of those that train together, and only before they were started again.
+Unset, a point costs less than a function call that does nothing else.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 from querist.errors import ConfigurationError, UnknownNameError
 
 VARIABLE = "QUERIST_CRASH_AT"
+_RANK = re.compile(r"rank\d{1,4}")
 
 POINTS = {
     "create.ledger": "a new run's ledger has its tables, and nothing in them",
@@ -61,14 +64,22 @@ class _Crash:
     def __init__(self, words: str) -> None:
         self.point, *more = words.split(":")
         self.group = "group" in more
-        counts = [part for part in more if part != "group"]
+        ranks = [part for part in more if _RANK.fullmatch(part)]
+        counts = [part for part in more if part != "group" and part not in ranks]
         if self.point not in POINTS:
             raise UnknownNameError("crash point", self.point, POINTS)
-        if len(counts) > 1 or not all(part.isdecimal() and int(part) > 0 for part in counts):
+        if (
+            len(ranks) > 1
+            or len(counts) > 1
+            or not all(part.isdecimal() and int(part) > 0 for part in counts)
+        ):
             raise ConfigurationError(
-                f"{VARIABLE} has the form POINT[:COUNT][:group] with a COUNT from 1, not {words!r}"
+                f"{VARIABLE} has the form POINT[:COUNT][:group][:rankN] with a COUNT from 1, not "
+                f"{words!r}"
             )
         self.left = int(counts[0]) if counts else 1
+        if ranks and f"rank{_own_rank()}" != ranks[0]:
+            self.left = 0
 
     def passed(self, point: str) -> None:
         if point != self.point:
@@ -78,6 +89,12 @@ class _Crash:
             if self.group:
                 os.killpg(os.getpgid(0), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _own_rank() -> str | None:
+    """Which of several training processes this is; None where they were started again."""
+    first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    return os.environ.get("RANK") if first else None
 
 
 _crash: _Crash | None = _Crash(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None

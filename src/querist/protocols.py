@@ -86,6 +86,25 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
+class SamplingPredictor(Predictor, Protocol):
+    """A predictor that can say how far several equally likely models of its own disagree.
+
+    The models are the members of an ensemble, the masks of dropout, or draws of weights. They stay
+    the same until the learner is fitted again: sample `s` of two calls is the same model, so that
+    what it says of one row may be put beside what it says of another, and chunks do not matter.
+    What strategies ask for by `isinstance`.
+    """
+
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of each model `(t, n, c)` on the CPU. Classification only."""
+        ...
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices of each model `(t, n)`, or numbers `(t, n)` or `(t, n, d)`, on the CPU."""
+        ...
+
+
 class Learner(Predictor, Protocol):
     """A model plus how it is fitted and how it predicts."""
 

@@ -284,6 +284,21 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     return _components[kind][name].factory
 
 
+def found_elsewhere(kind: str, name: str) -> bool:
+    """Whether another process of this machine would find the same under the name.
+
+    It would not where `@register` has run in this process alone, in a notebook for example.
+
+    Raises:
+        UnknownNameError: nobody registered the name; the nearest ones are suggested.
+    """
+    if is_import_path(name):
+        return True
+    factory = find(kind, name)
+    built_in = factory.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return built_in or any(point.name == name for point in entry_points(group=f"querist.{kind}"))
+
+
 def check_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
     """Refuse options that the component does not take.
 

@@ -19,7 +19,7 @@ from tests.faults.served import Service, free_port
 
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 SIZE: ViewportSize = {"width": 1280, "height": 800}
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
 """For anything that a page is to show, on a busy machine."""
 DIGITS = REPOSITORY / "examples" / "retraining" / "digits.yaml"
 Shot = Callable[[Page, str], None]

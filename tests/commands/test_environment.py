@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from querist.commands.environment import (
+    NOT_FOR_STEPS,
     base_environment,
     check_environment,
     check_share,
@@ -14,7 +15,6 @@ from querist.commands.environment import (
     usable_gpus,
 )
 from querist.errors import ConfigurationError
-from querist.runs.process_host import NOT_FOR_STEPS
 
 
 def test_credentials_are_never_inherited() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from querist.commands import Command
+from querist.commands.process import Ended, run_process
 from querist.errors import CommandError
 from querist.runs.host import LocalHost
 
@@ -48,6 +49,35 @@ def all_gone(pids: list[int], seconds: float = 10) -> bool:
 linux = pytest.mark.skipif(sys.platform != "linux", reason="descendants are found in /proc")
 
 
+def ended(work: Path, script: str, meanwhile: Callable[[], None]) -> Ended:
+    work.mkdir(parents=True, exist_ok=True)
+    return run_process(
+        [sys.executable, "-c", script], name="script", folder=work, lock=work / "lock",
+        environment=dict(os.environ), meanwhile=meanwhile,
+    )  # fmt: skip
+
+
+def test_something_is_done_meanwhile(work: Path) -> None:
+    calls: list[float] = []
+    closes = "import os, time; os.close(1); os.close(2); time.sleep(0.5)"
+    for script in ("import time; time.sleep(0.5)", closes):
+        calls.clear()
+        found = ended(work, script, lambda: calls.append(time.monotonic()))
+        assert (found.how, found.detail) == ("exit", "0")
+        assert len(calls) > 2
+
+
+@linux
+def test_what_is_raised_meanwhile_ends_the_whole_family(work: Path) -> None:
+    def look() -> None:
+        if (work / "pids").exists():
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        ended(work, FAMILY + "time.sleep(1000)", look)
+    assert all_gone(family(work))
+
+
 @linux
 def test_a_timeout_kills_the_whole_family(work: Path) -> None:
     command = Command(["python", "-c", FAMILY + "time.sleep(1000)"], timeout_seconds=2)
@@ -76,6 +106,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from querist.commands import Command
+from querist.commands.process import Ended, run_process
 Command(["python", "-c", sys.argv[2]]).run(Path(sys.argv[1]), iteration=0)
 """
 

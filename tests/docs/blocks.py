@@ -3,6 +3,7 @@
 <!-- file: study.py -->     the block is written to this file
 <!-- run -->                a Python block that is run
 <!-- fails: 2 -->           commands that end with this exit code
+<!-- prepares: texts/ -->   Python commands that make the files of YAML blocks with this in them
 <!-- same as: PATH -->     the block is this file of the repository
 <!-- part of: PATH -->     the block's lines are in this file
 <!-- of a retraining -->    a YAML block is part of a retraining, not of an experiment

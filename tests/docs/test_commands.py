@@ -60,6 +60,7 @@ SKIPPED = {
     "make parallel": "the whole example; another parallel run is run, smaller",
     "pip install 'querist?ray?'": "the tests have it already",
     "pip install 'querist?dask?'": "the tests have it already",
+    "pip install 'querist?transformers?'": "the tests have it already",
     "querist set *": "needs a run that goes on; tests/runs has it",
     "querist stop *": "needs a run that goes on; tests/runs has it",
     "querist rollback *": "needs two champions; tests/retraining has it",
@@ -214,6 +215,9 @@ def files_of_page(
         if "file" in other.marks:
             write_file(other, tmp_path)
             tops.add(Path(other.marks["file"]).parts[0].partition(".")[0])
+        if other.marks.get("prepares", "\0") in request.getfixturevalue("block").text:
+            for command in other.commands():
+                subprocess.run([sys.executable, *command.split()[1:]], cwd=tmp_path, check=True)
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     monkeypatch.setenv("QUERIST_ALLOWED_PACKAGES", ",".join(tops))
     monkeypatch.setenv("QUERIST_ALLOWED_COMMANDS", ".")

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from querist.commands.environment import NOT_FOR_STEPS
 from querist.config.parallel import ParallelConfig
 from querist.engines import open_engine
 from querist.engines.gpus import VISIBLE
 from querist.errors import ConfigurationError, RunNotFoundError
 from querist.progress import Progress, tell, watched_by
 from querist.runs.host import Host, HostDiedError
-from querist.runs.process_host import NOT_FOR_STEPS
 from querist.runs.reference import RunReference
 
 ALONE = ["processes", "ray", "dask"]

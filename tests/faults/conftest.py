@@ -27,6 +27,7 @@ ROWS = {
     11: "answers that cannot be labels",
     12: "duplicate, conflicting, late, reordered labels",
     13: "a parallel learner crashes or hangs",
+    14: "one of several training processes killed, or what started them",
     15: "damaged checkpoint",
     16: "the same run twice",
     17: "clock a day on or back, daylight saving",
@@ -40,7 +41,6 @@ ROWS = {
     25: "two gates at once, a NaN metric, no baseline",
     26: "a run folder of an older version",
 }
-"""Row 14 comes with DDP."""
 
 
 @dataclass

@@ -137,7 +137,7 @@ def test_the_clock_jumps(
     # The clock did say so, and what was written down has its times.
     seen = [line.split() for line in (lab.folder / "seen").read_text().splitlines()]
     for (now, wall), expected in zip(seen, (how.before, how.after), strict=True):
-        assert float(now) == pytest.approx(expected.timestamp(), abs=5)
+        assert float(now) == pytest.approx(expected.timestamp(), abs=60)
         assert wall == datetime.fromtimestamp(float(now), expected.tzinfo).strftime("%H:%M")
     acquired = rows(lab.run, "SELECT acquired FROM leases ORDER BY fence")
     shift = how.after.timestamp() - how.before.timestamp()

@@ -53,7 +53,13 @@ good: dict[tuple[str, ...], Any] = {
     ("training", "fine_tuning_lr"): st.floats(1e-9, 10),
     ("training", "loss"): st.sampled_from(["auto", "cross_entropy", "bce_with_logits", "mse"]),
     ("training", "dtype"): st.sampled_from(["float32", "float64", "bfloat16"]),
-    ("training", "warm_start"): st.booleans(),
+    ("training", "warm_start"): st.booleans()
+    | st.sampled_from(["scratch", {"mode": "shrink_and_perturb", "shrink": 0.3}]),
+    ("training", "last_batch"): st.sampled_from(["keep", "drop", "fill"]),
+    ("training", "accumulate_batches"): st.integers(1, 10**6),
+    ("training", "clip_grad_norm"): st.none() | st.floats(1e-6, 1e9),
+    ("training", "mixed_precision"): st.sampled_from([None, "bf16", "fp16"]),
+    ("training", "static_capture"): st.sampled_from(["auto", True, False]),
     ("training", "reset_optimizer"): st.booleans(),
     ("training", "early_stopping"): st.just({}),
     ("strategies", "query"): st.lists(

@@ -223,7 +223,7 @@ def test_row_6_servers_that_are_killed_are_started_again(
     assert result(service.root / "restarted") == uninterrupted_served
     with sqlite3.connect(service.root / "mlflow.db") as database:
         query = "select status from runs where name = 'held moons restarted'"
-        until(lambda: database.execute(query).fetchall() == [("FINISHED",)], 60, "MLflow has it")
+        until(lambda: database.execute(query).fetchall() == [("FINISHED",)], 120, "MLflow has it")
     survived(6)
 
 

@@ -97,13 +97,13 @@ def test_who_cancels_ends_them_there(cli: Cli, served: Any) -> None:
     write(cli, content)
     process = cli.start("run", "several.yaml", "--run-id", "p")
     log = cli.root / "p-a" / "metrology.json"
-    wait_for(log, 60)
+    wait_for(log, 120)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "querist resume" in err
     quiet = time.monotonic()
-    until = quiet + 60
+    until = quiet + 120
     last = log.stat().st_mtime_ns
     while time.monotonic() - quiet < 5:
         assert time.monotonic() < until, "the learner goes on"

@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from querist import registry
+from querist.config.component import Component
 from querist.config.learner import LearnerSettings
 from querist.config.load import build_experiment
 from querist.errors import ConfigurationError, LearnerError
 from querist.learners import SklearnLearner, TorchLearner, build_learner
-from querist.learners.build import as_learner
+from querist.learners.build import LearnerContext, as_learner
+from querist.protocols import Learner
 
 
 def experiment(**more: Any) -> Any:
@@ -62,6 +65,30 @@ def test_kinds_of_learners() -> None:
     assert as_learner(mine, experiment(), classes=2, sample=None) is mine
 
 
+@pytest.mark.parametrize(
+    "more", [{"processes": 2}, {"distributed": {"nodes": 3, "rendezvous": "a:1"}}]
+)
+def test_several_processes_train_torch_modules_only(more: Any) -> None:
+    several = experiment(
+        learner={"name": "sklearn", "options": {"estimator": "Ridge"}}, training=more
+    )
+    with pytest.raises(
+        LearnerError,
+        match="training.processes belongs to torch modules, and 'sklearn' gives a Ridge, which",
+    ):
+        build_learner(several, classes=None, sample=torch.zeros(1, 2))
+
+
+def test_what_another_process_could_build_again() -> None:
+    whole = experiment()
+    built = build_learner(whole, classes=2, sample=torch.zeros(1, 2))
+    assert isinstance(built, TorchLearner)
+    assert built.recipe is whole
+    given = as_learner(nn.Linear(2, 2), whole, classes=2, sample=torch.zeros(1, 2))
+    assert isinstance(given, TorchLearner)
+    assert given.recipe is None
+
+
 def test_what_is_no_learner() -> None:
     with pytest.raises(LearnerError, match="gives a str: a learner is a"):
         as_learner("x", experiment(), classes=2, sample=None)
@@ -80,3 +107,35 @@ def test_steps_by_name() -> None:
     )
     assert isinstance(made, TorchLearner)
     assert made.train_step.__name__ == "training_step"  # type: ignore[attr-defined]
+
+
+def test_what_makes_a_learner_is_told_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    class Twice:
+        """Makes a learner of a member."""
+
+        def __init__(self, member: str) -> None:
+            self.member = Component(name=member, options={"hidden": 3})
+
+        def make_learner(self, context: LearnerContext) -> Learner:
+            seen.append(context)
+            model = context.model(self.member, seed=5)
+            return context.learner(
+                model, seed=5, remake=lambda seed: context.model(self.member, seed)
+            )
+
+    registry.components()
+    entry = registry.Registered("learner", "twice", Twice)
+    monkeypatch.setitem(registry._components["learner"], "twice", entry)
+    settings = experiment(
+        learner={"name": "twice", "options": {"member": "examples.two_moons.model:MoonClassifier"}}
+    )
+    torch.rand(3)
+    made = [build_learner(settings, classes=2, sample=torch.zeros(1, 2)) for _ in range(2)]
+    assert isinstance(made[0], TorchLearner)
+    assert made[0].state_files() == made[1].state_files()
+    assert (seen[0].classes, seen[0].settings, seen[0].seed) == (2, settings, seen[1].seed)
+    other = experiment(learner=settings.learner, seed=9)
+    build_learner(other, classes=2, sample=torch.zeros(1, 2))
+    assert seen[2].seed != seen[0].seed

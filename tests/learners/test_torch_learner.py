@@ -194,11 +194,11 @@ def test_regression_has_no_probabilities(learner: Any) -> None:
 
 
 def test_chunks_give_what_the_whole_gives(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from querist.learners import torch_learner
+    from querist.learners import scoring
 
     made = learner(lambda: mlp(2))
     whole = made.predict_proba(FEATURES)
-    monkeypatch.setattr(torch_learner, "CHUNK", 7)
+    monkeypatch.setattr(scoring, "CHUNK", 7)
     assert torch.allclose(made.predict_proba(FEATURES), whole)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from querist.commands.environment import NOT_FOR_STEPS
 from querist.config import Experiment
 from querist.errors import ConfigurationError, RunLockedError, StorageError
 from querist.phases.begin import begin
@@ -29,7 +30,7 @@ from querist.runs.host import (
     current_host,
     hosted_by,
 )
-from querist.runs.process_host import NOT_FOR_STEPS, SpawnedHost
+from querist.runs.process_host import SpawnedHost
 
 from ..conftest import environment
 

@@ -65,6 +65,15 @@ def test_installed_code_is_a_requirement(project: Path) -> None:
     assert code.packages == ("json", "yaml")
 
 
+def test_learners_of_an_extra_bring_its_package(project: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra `transformers` is not there")
+    learner = {"name": "hf_sequence_classifier", "options": {"config": {"model_type": "bert"}}}
+    code = find_user_code({"learner": learner})
+    assert [r.partition("==")[0] for r in code.requirements] == ["transformers"]
+    assert (code.folders, code.packages) == ((), ())
+    assert find_user_code({"learner": {"name": "sklearn"}}).requirements == ()
+
+
 def test_querist_itself_and_what_is_not_allowed_stay_out(project: Path) -> None:
     code = find_user_code({"a": "querist.pools:digits", "b": "os:system", "c": "cuda:0", "d": 1})
     assert (code.folders, code.requirements, code.packages, code.missing) == ((), (), (), ())

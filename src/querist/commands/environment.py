@@ -18,6 +18,11 @@ INHERITED = (
     "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "SYSTEMROOT",
 )  # fmt: skip
 """Inherited by name, and every `LC_*`; everything else stays here."""
+NOT_FOR_STEPS = (
+    "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)  # fmt: skip
+"""What processes that carry out steps are not told: steps talk to no server."""
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ LONGEST_ANSWER = 32 * 2**20
 KEPT_LINES = 20
 """Lines of stderr that an error repeats."""
 _LOOK_SECONDS = 0.5
+_MEANWHILE_SECONDS = 0.1
 _END_SECONDS = 15.0
 _GUARD = Path(__file__).with_name("guard.py")
 _log = logging.getLogger("querist.commands")
@@ -69,6 +70,7 @@ def run_process(
     environment: Mapping[str, str],
     timeout_seconds: float | None = None,
     cores: Sequence[int] = (),
+    meanwhile: Callable[[], None] | None = None,
 ) -> Ended:
     """Run a program to its end, or kill it and all that it started.
 
@@ -80,6 +82,7 @@ def run_process(
         environment: all of its environment.
         timeout_seconds: how long it may take.
         cores: the cores that it may use; none = all of ours.
+        meanwhile: called again and again while it runs; what it raises ends the program.
     """
     said, says = os.pipe()
     guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), str(says), str(lock)]
@@ -99,7 +102,7 @@ def run_process(
     out, errors = _Lines(name), _Lines(name)
     late = True
     try:
-        late = _follow(process, out, errors, timeout_seconds)
+        late = _follow(process, out, errors, timeout_seconds, meanwhile)
     finally:
         _end(process)
         with os.fdopen(said, "rb") as status:
@@ -111,18 +114,25 @@ def run_process(
 
 
 def _follow(
-    process: subprocess.Popen[bytes], out: _Lines, errors: _Lines, seconds: float | None
+    process: subprocess.Popen[bytes],
+    out: _Lines,
+    errors: _Lines,
+    seconds: float | None,
+    meanwhile: Callable[[], None] | None,
 ) -> bool:
     """Log what it prints until it ends; True when it did not end in time."""
     until = None if seconds is None else time.monotonic() + seconds
     stop = _stop.get() or threading.Event()
+    look = _LOOK_SECONDS if meanwhile is None else _MEANWHILE_SECONDS
+    meanwhile = meanwhile or _nothing
     assert process.stdout is not None
     assert process.stderr is not None
     with selectors.DefaultSelector() as pipes:
         pipes.register(process.stdout, selectors.EVENT_READ, out)
         pipes.register(process.stderr, selectors.EVENT_READ, errors)
         while pipes.get_map() and not stop.is_set():
-            wait = _LOOK_SECONDS
+            meanwhile()
+            wait = look
             if until is not None:
                 wait = min(wait, until - time.monotonic())
                 if wait <= 0:
@@ -139,11 +149,16 @@ def _follow(
         out.finish()
         errors.finish()
     while process.poll() is None and not stop.is_set():
+        meanwhile()
         if until is not None and time.monotonic() > until:
             return True
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_LOOK_SECONDS if until is None else min(_LOOK_SECONDS, 0.05))
+            process.wait(look if until is None else min(look, 0.05))
     return False
+
+
+def _nothing() -> None:
+    pass
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -129,9 +129,10 @@ class Experiment(Group):
                 )
                 if present
             ]
-        if training.early_stopping is not None and training.loop.name != "default":
-            broken.append(
-                "training.early_stopping belongs to the default training loop: "
-                f"remove it or the loop {training.loop.name!r}"
-            )
+        if training.loop.name != "default":
+            broken += [
+                f"training.{key} belongs to the default training loop: remove it or the loop "
+                f"{training.loop.name!r}"
+                for key in training.of_the_default_loop
+            ]
         return broken

@@ -196,6 +196,15 @@ class TrainingConfig(Group):
         return self
 
     @model_validator(mode="after")
+    def _processes_decide_alike(self) -> Self:
+        if self.ranks > 1 and self.optimizer.name.lower() == "lbfgs":
+            raise ValueError(
+                "LBFGS chooses its steps by the loss of its own process, and several would go "
+                "apart: set processes to 1, or use another optimizer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _known_optimizer_and_scheduler(self) -> Self:
         from querist.training.optimizers import check_optimizer, check_scheduler
 
@@ -209,6 +218,21 @@ class TrainingConfig(Group):
         if self.scheduler is not None:
             check_scheduler(self.scheduler.name, self.scheduler.options)
         return self
+
+    @property
+    def of_the_default_loop(self) -> list[str]:
+        """Settings that are not as they are by default, and that only the default loop follows."""
+        told = {
+            "early_stopping": self.early_stopping is not None,
+            "static_capture": self.static_capture is True,
+            "compile": self.compile,
+            "mixed_precision": self.mixed_precision is not None,
+            "accumulate_batches": self.accumulate_batches > 1,
+            "clip_grad_norm": self.clip_grad_norm is not None,
+            "last_batch": self.last_batch != "keep",
+            "loader": self.loader != LoaderConfig(),
+        }
+        return [key for key, here in told.items() if here]
 
     @property
     def ranks(self) -> int:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from querist.commands.environment import NOT_FOR_STEPS
 from querist.progress import watched_by
 from querist.runs.host import HostDiedError, Step
 from querist.runs.open import close_run
-from querist.runs.process_host import NOT_FOR_STEPS
 from querist.runs.reference import RunReference
 from querist.runs.served_steps import answer_of, portable_record
 

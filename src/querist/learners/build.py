@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -37,6 +38,55 @@ class DescribesLearner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class LearnerContext:
+    """What a learner is made for.
+
+    Attributes:
+        settings: how it is fitted, and the run's seed.
+        classes: number of classes; None for regression.
+        sample: features of one sample `(1, ...)`; None where only the user's steps know.
+        seed: its first weights, and those of its members, are derived from it.
+    """
+
+    settings: DescribesLearner
+    classes: int | None
+    sample: torch.Tensor | None
+    seed: int
+
+    def model(self, component: Component, seed: int) -> Any:
+        """What a member's name gives, made with first weights from `seed`."""
+        return _make_model(component, seed, self.classes)
+
+    def learner(
+        self, model: Any, *, seed: int, remake: Callable[[int], Any] | None = None
+    ) -> Learner:
+        """What a run would make of this model.
+
+        Args:
+            model: a module, an estimator, a learner, or what makes one.
+            seed: that the model was made from.
+            remake: `seed -> model`, the same with other first weights.
+        """
+        return as_learner(
+            model,
+            self.settings,
+            classes=self.classes,
+            sample=self.sample,
+            remake=remake,
+            seed=seed,
+        )
+
+
+@runtime_checkable
+class MakesLearner(Protocol):
+    """A component that is no model: it makes the learner once the task is known."""
+
+    def make_learner(self, context: LearnerContext) -> Learner:
+        """The learner, with its first weights; the same ones for the same context."""
+        ...
+
+
 def build_learner(
     settings: DescribesLearner, *, classes: int | None, sample: torch.Tensor | None
 ) -> Learner:
@@ -52,11 +102,24 @@ def build_learner(
     """
 
     def make(seed: int) -> Any:
-        with seeded_globally(seed):
-            return build("learner", settings.learner.name, settings.learner.options)
+        return _make_model(settings.learner, seed, classes)
 
-    made = make(derive_seed(settings.seed, SETUP, "setup", "first weights"))
+    made = make(_first_seed(settings))
     return as_learner(made, settings, classes=classes, sample=sample, remake=make)
+
+
+def _make_model(component: Component, seed: int, classes: int | None) -> Any:
+    """What the name gives, with first weights from `seed`, told how many classes there are."""
+    with seeded_globally(seed):
+        made = build("learner", component.name, component.options)
+        told = getattr(made, "learns", None)
+        if callable(told):  # in here, since a module may make its weights only now
+            told(classes)
+        return made
+
+
+def _first_seed(settings: DescribesLearner) -> int:
+    return derive_seed(settings.seed, SETUP, "setup", "first weights")
 
 
 def as_learner(
@@ -66,15 +129,30 @@ def as_learner(
     classes: int | None,
     sample: torch.Tensor | None,
     remake: Callable[[int], Any] | None = None,
+    seed: int | None = None,
 ) -> Learner:
-    """A module, an estimator or a learner as a learner.
+    """A module, an estimator, a learner, or what makes a learner, as a learner.
 
-    `remake` makes what was made once more, from another seed.
+    Args:
+        made: one of them.
+        settings: how it is fitted, and the seed.
+        classes: number of classes; None for regression.
+        sample: features of one sample `(1, ...)`; None where only the user's steps know.
+        remake: makes what was made once more, from another seed.
+        seed: that it was made from; default: that of the run's first weights.
 
     Raises:
         LearnerError: it is none of them, or does not fit the data.
     """
     training = settings.training
+    if training.ranks > 1 and not isinstance(made, torch.nn.Module):
+        raise LearnerError(
+            f"training.processes belongs to torch modules, and {settings.learner.name!r} gives a "
+            f"{type(made).__name__}, which trains in one process: remove training.processes"
+        )
+    if isinstance(made, MakesLearner) and not isinstance(made, type):
+        first = _first_seed(settings) if seed is None else seed
+        return made.make_learner(LearnerContext(settings, classes, sample, first))
     if isinstance(made, torch.nn.Module):
         return TorchLearner(
             made,
@@ -85,11 +163,10 @@ def as_learner(
             train_step=_step(training.train_step_fn),
             validate_step=_step(training.validate_step_fn),
             remake=remake,
+            # Without `remake` it was handed over as it is, and its name says nothing of it.
+            recipe=None if remake is None else settings,
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
-        told = getattr(made, "learns", None)
-        if callable(told):
-            told(classes)
         return cast(Learner, made)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         return SklearnLearner(made, classes=classes, threads=choose_threads(training.threads, 0))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,9 +29,7 @@ _SCHEMA = "schema.json"
 @register("learner", "sklearn")
 def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """A scikit-learn classifier or regressor by its class name, such as LogisticRegression."""
-    from sklearn.utils import all_estimators
-
-    known = dict(all_estimators(type_filter=["classifier", "regressor"]))
+    known = _estimators()
     if estimator not in known:
         raise UnknownNameError("scikit-learn classifier or regressor", estimator[:200], known)
     try:
@@ -37,6 +38,14 @@ def sklearn(estimator: str, parameters: Mapping[str, Any] | None = None) -> Any:
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{estimator} refused its parameters: {error}") from error
     return found
+
+
+@cache
+def _estimators() -> dict[str, Any]:
+    """All classifiers and regressors by name; looking for them takes tenths of a second."""
+    from sklearn.utils import all_estimators
+
+    return dict(all_estimators(type_filter=["classifier", "regressor"]))
 
 
 class SklearnLearner:
@@ -61,6 +70,8 @@ class SklearnLearner:
         self.classes = classes
         self._template = estimator
         self._fitted: Any = None
+        # The bytes that it was loaded from: trees are stored with padding that is not restored.
+        self._stored: bytes | None = None
         self._threads = threads
         name = type(estimator).__name__
         if is_classifier(estimator) != (self.task is Task.CLASSIFICATION):
@@ -77,18 +88,13 @@ class SklearnLearner:
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Fit a fresh clone on all labels."""
         from sklearn.base import clone
-        from threadpoolctl import threadpool_limits
 
         estimator = clone(self._template)
-        for name, value in sorted(estimator.get_params().items()):
-            # Inside a pipeline or an ensemble it is `step__random_state`.
-            if value is None and name.rpartition("__")[2] == "random_state":
-                seed = derive_seed(job.seed, job.iteration, "train", name) % 2**31
-                estimator.set_params(**{name: seed})
-        features, targets = _flat(labeled.features()), labeled.targets.numpy()
+        self._seed(estimator, lambda name: derive_seed(job.seed, job.iteration, "train", name))
+        features, targets = flat(labeled.features()), labeled.targets.numpy()
         try:
-            with threadpool_limits(self._threads):
-                self._fitted = estimator.fit(features, targets)
+            with self._limited():
+                self._fitted, self._stored = estimator.fit(features, targets), None
                 loss = self._training_loss(features, targets)
         except ValueError as error:
             raise LearnerError(
@@ -96,6 +102,22 @@ class SklearnLearner:
             ) from error
         job.on_epoch(EpochReport(1, 1, loss))
         return TrainingReport(epochs=1, steps=1, train_loss=loss)
+
+    def _limited(self) -> AbstractContextManager[Any]:
+        """Inside, the threads of the setting: histogram boosting loses a hundredfold by too many
+        on a busy machine, also when it predicts.
+        """
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(self._threads)
+        return limits
+
+    def _seed(self, estimator: Any, seed_of: Callable[[str], int]) -> None:
+        """Set every `random_state` that the template leaves open."""
+        for name, value in sorted(self._template.get_params().items()):
+            # Inside a pipeline or an ensemble it is `step__random_state`.
+            if value is None and name.rpartition("__")[2] == "random_state":
+                estimator.set_params(**{name: seed_of(name) % 2**31})
 
     def _training_loss(
         self, features: np.ndarray[Any, Any], targets: np.ndarray[Any, Any]
@@ -118,7 +140,11 @@ class SklearnLearner:
         """Probabilities over all classes, also those without a label so far."""
         estimator = self._estimator()
         found = np.zeros((len(features), self.classes or 0))
-        found[:, estimator.classes_.astype(np.int64)] = estimator.predict_proba(features)
+        known = estimator.classes_.astype(np.int64)
+        if len(known) == 1:  # histogram boosting then has two columns of one class
+            found[:, known] = 1.0
+        elif len(features):  # scikit-learn refuses none
+            found[:, known] = estimator.predict_proba(features)
         return found
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
@@ -129,13 +155,19 @@ class SklearnLearner:
         """
         if self.task is Task.REGRESSION:
             raise LearnerError("a regression learner has no class probabilities")
-        return torch.from_numpy(self._proba(_flat(features)))
+        with self._limited():
+            return torch.from_numpy(self._proba(flat(features)))
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba(features).argmax(1)
-        return torch.from_numpy(np.asarray(self._estimator().predict(_flat(features))))
+        given = flat(features)
+        with self._limited():
+            if not len(given):  # scikit-learn refuses none, but knows the shape of one
+                one = self._estimator().predict(np.zeros((1, given.shape[1])))
+                return torch.from_numpy(one[:0])
+            return torch.from_numpy(np.asarray(self._estimator().predict(given)))
 
     def state_files(self) -> dict[str, bytes]:
         """The fitted estimator in skops' format, which holds no code.
@@ -147,6 +179,8 @@ class SklearnLearner:
 
         if self._fitted is None:
             return {}
+        if self._stored is not None:
+            return {STATE: self._stored}
         content = _normalized(skops.io.dumps(self._fitted))
         if foreign := _foreign(content):
             raise LearnerError(
@@ -172,6 +206,7 @@ class SklearnLearner:
             foreign = _foreign(content)
             if not foreign:
                 self._fitted = skops.io.loads(content, trusted=sorted(TRUSTED))
+                self._stored = content
         except Exception as error:  # zip, JSON and skops have errors of their own
             raise LearnerError(
                 f"{STATE} is no estimator that skops can read, "
@@ -182,7 +217,7 @@ class SklearnLearner:
 
     def reset(self) -> None:
         """Back to never fitted."""
-        self._fitted = None
+        self._fitted = self._stored = None
 
 
 def _foreign(content: bytes) -> list[str]:
@@ -192,8 +227,9 @@ def _foreign(content: bytes) -> list[str]:
     return sorted(set(skops.io.get_untrusted_types(data=content)) - TRUSTED)
 
 
-def _flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
-    return np.asarray(features.reshape(len(features), -1).numpy())
+def flat(features: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Features `(n, ...)` as an array `(n, d)`."""
+    return np.asarray(features.reshape(len(features), math.prod(features.shape[1:])).numpy())
 
 
 def _normalized(content: bytes) -> bytes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.losses import LOSSES, choose_loss, probabilities
+from querist.learners.scoring import Scoring
 from querist.learners.warm_start import shrink_and_perturb
 from querist.pools.labeled import LabeledSet
 from querist.protocols import TrainingLoop, TrainStep, ValidateStep
@@ -30,7 +32,9 @@ from querist.training.weights import (
 )
 from querist.values import Task
 
-CHUNK = 65536
+if TYPE_CHECKING:
+    from querist.learners.build import DescribesLearner
+
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -69,6 +73,7 @@ class TorchLearner:
         train_step, validate_step: instead of the loss.
         remake: `seed -> module`, the model with other first weights; None where it cannot be made
             anew.
+        recipe: what another process can build the same learner from; None = it cannot.
 
     Raises:
         LearnerError: the module cannot take the sample, or its outputs do not fit the classes.
@@ -85,7 +90,11 @@ class TorchLearner:
         train_step: TrainStep | None = None,
         validate_step: ValidateStep | None = None,
         remake: Callable[[int], torch.nn.Module] | None = None,
+        recipe: DescribesLearner | None = None,
     ) -> None:
+        self.recipe = recipe
+        self.sample = sample
+        self.folder: Path | None = None
         self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
         self.classes = classes
         self.device = choose_device(settings.device)
@@ -96,6 +105,10 @@ class TorchLearner:
         self._parameters = sum(p.numel() for p in self.module.parameters())
         self._threads = choose_threads(settings.threads, self._parameters)
         self._captures = Captures()
+        self._scoring = Scoring(
+            self._forward, self.device, self.dtype, self._read,
+            capture=settings.static_capture is not False and unrepeatable(self.module) is None,
+        )  # fmt: skip
         self._optimizer_state: Mapping[str, Any] | None = None
         self._first_weights = weights_to_bytes(self.module)
         self._own_proba = _method(self.module, "predict_proba")
@@ -104,6 +117,10 @@ class TorchLearner:
         self.unrepeatable = unrepeatable(self.module, own_step)
         self.train_step = train_step or self._own_train_step() or self._loss_step
         self.validate_step = validate_step or self._own_validate_step() or self._loss_step
+
+    def work_in(self, folder: Path) -> None:
+        """The run's work folder; beside it several training processes find their job."""
+        self.folder = folder.parent
 
     def _find_loss(self, sample: torch.Tensor | None, setting: str) -> str:
         if sample is None:
@@ -151,6 +168,10 @@ class TorchLearner:
 
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Train the module in place, from the weights that `warm_start` says."""
+        if job.settings.ranks > 1 and job.group.size == 1 and job.epochs:
+            from querist.training.distributed.launch import fit_in_processes
+
+            return fit_in_processes(self, labeled, job)
         if job.iteration > 0:
             self._start_from(job)
         job = replace(
@@ -189,13 +210,25 @@ class TorchLearner:
         outputs: torch.Tensor = self.module(to_device(features, self.device, self.dtype))
         return outputs
 
-    def _in_chunks(
-        self, features: torch.Tensor, one: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def _score(self, features: torch.Tensor) -> torch.Tensor:
+        """What `_forward` gives for every row, on the CPU."""
         self.module.eval()
-        with torch.no_grad(), torch_threads(self._threads):
-            parts = [one(part).cpu() for part in features.split(CHUNK)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        with torch_threads(self._threads):
+            return self._scoring(features)
+
+    def _forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities, or numbers, of rows that are on the device."""
+        if self.task is Task.REGRESSION:
+            outputs: torch.Tensor = self.module(features)
+            return outputs.float()
+        if self._own_proba is not None:
+            found: torch.Tensor = self._own_proba(features)
+            return found.float()
+        return probabilities(self.module(features).float(), self.loss)
+
+    def _read(self) -> list[torch.Tensor]:
+        """What predictions depend on."""
+        return [*self.module.parameters(), *self.module.buffers()]
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
         """Class probabilities `(n, c)`.
@@ -205,21 +238,13 @@ class TorchLearner:
         """
         if self.task is Task.REGRESSION:
             raise LearnerError("a regression learner has no class probabilities")
-        if self._own_proba is not None:
-            own = self._own_proba
-            found = self._in_chunks(
-                features, lambda part: own(to_device(part, self.device, self.dtype))
-            )
-            return found.float()
-        return self._in_chunks(
-            features, lambda part: probabilities(self._outputs(part).float(), self.loss)
-        )
+        return self._score(features)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba(features).argmax(1)
-        outputs = self._in_chunks(features, self._outputs).float()
+        outputs = self._score(features)
         return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
 
     def state_files(self) -> dict[str, bytes]:

@@ -7,5 +7,16 @@ from querist.pools.labeled import LabeledSet
 from querist.pools.npy import npy
 from querist.pools.scripts import Scripts
 from querist.pools.tensor_pool import TensorPool
+from querist.pools.texts import TextPool, texts
 
-__all__ = ["CombinedPool", "DatasetPool", "LabeledSet", "Scripts", "TensorPool", "digits", "npy"]
+__all__ = [
+    "CombinedPool",
+    "DatasetPool",
+    "LabeledSet",
+    "Scripts",
+    "TensorPool",
+    "TextPool",
+    "digits",
+    "npy",
+    "texts",
+]

@@ -20,17 +20,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from querist.commands.environment import NOT_FOR_STEPS
 from querist.progress import tell
 from querist.runs.host import HostDiedError, Step, in_thread
 from querist.runs.open import close_run
 from querist.runs.reference import RunReference
 from querist.runs.served_steps import serve_forked
 
-NOT_FOR_STEPS = (
-    "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)  # fmt: skip
-"""What the environment of a spawned host leaves out: steps talk to no server."""
 _LOOK_SECONDS = 1.0
 
 

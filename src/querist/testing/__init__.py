@@ -14,6 +14,7 @@ or without it, `check_query_strategy(Mine)`. Nothing here imports pytest.
 from querist.testing.gates import GateContract, check_gate
 from querist.testing.items import ItemSourceContract, check_item_source
 from querist.testing.label import LabelStrategyContract, check_label_strategy
+from querist.testing.learners import LearnerContract, check_learner
 from querist.testing.metrology import MetrologyStrategyContract, check_metrology_strategy
 from querist.testing.predictors import (
     FixedNumbers,
@@ -31,6 +32,7 @@ __all__ = [
     "GateContract",
     "ItemSourceContract",
     "LabelStrategyContract",
+    "LearnerContract",
     "LinearNumbers",
     "LinearSoftmax",
     "MetrologyStrategyContract",
@@ -40,6 +42,7 @@ __all__ = [
     "check_gate",
     "check_item_source",
     "check_label_strategy",
+    "check_learner",
     "check_metrology_strategy",
     "check_query_strategy",
     "check_schedule",

@@ -19,6 +19,8 @@ _NOT_CODE = (
     "__pycache__", "*.pyc", ".*", "*.egg-info", "active_learning_logs", "mlruns", "mlartifacts",
     "*.db", "*.db-wal", "*.db-shm",
 )  # fmt: skip
+_EXTRAS = {"hf_image_classifier": "transformers", "hf_sequence_classifier": "transformers"}
+"""Learners of Querist that need a package of an extra."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,12 @@ class UserCode:
 
 def find_user_code(settings: Any) -> UserCode:
     """The code behind all import paths that are allowed here, in an experiment or any settings."""
-    modules = sorted({path.partition(":")[0] for path in _import_paths(settings)})
+    texts = list(_texts(settings))
+    modules = sorted({text.partition(":")[0] for text in texts if _is_allowed_path(text)})
     folders: dict[Path, Path] = {}
     requirements, packages, missing = set(), set(), set()
+    for extra in {_EXTRAS[text] for text in texts if text in _EXTRAS}:
+        requirements |= _distributions(extra)
     for module in modules:
         top = module.partition(".")[0]
         if top == "querist":
@@ -82,20 +87,27 @@ def copy_user_code(code: UserCode, into: Path) -> list[Path]:
     return sorted(into.iterdir()) if code.folders else []
 
 
-def _import_paths(content: Any) -> Iterator[str]:
-    """All strings in a configuration that are import paths of allowed packages."""
+def _texts(content: Any) -> Iterator[str]:
+    """All strings that are values in a configuration."""
     if isinstance(content, dict):
         for value in content.values():
-            yield from _import_paths(value)
+            yield from _texts(value)
     elif isinstance(content, list):
         for value in content:
-            yield from _import_paths(value)
-    elif isinstance(content, str) and ":" in content:
-        try:
-            check_import_path(content)
-        except ConfigurationError:
-            return
+            yield from _texts(value)
+    elif isinstance(content, str):
         yield content
+
+
+def _is_allowed_path(text: str) -> bool:
+    """Whether it is an import path of an allowed package."""
+    if ":" not in text:
+        return False
+    try:
+        check_import_path(text)
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _find_spec(top: str) -> ModuleSpec | None:

@@ -152,7 +152,9 @@ class _Training:
     def _captured(self) -> bool | str:
         if self.captured is None:
             return self.reason or False
-        return self.captured.reason or self.captured.replayed > 0
+        if self.captured.replayed:
+            return True
+        return self.captured.reason or "no shape of batches came often enough"
 
 
 class _Sampled:

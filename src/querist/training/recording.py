@@ -26,9 +26,9 @@ _DTYPES = {
     torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4,
     torch.float16: 5, torch.float32: 6, torch.float64: 7, torch.bool: 11, torch.bfloat16: 15,
 }  # fmt: skip
-_MEMORY_FORMATS = {
-    torch.contiguous_format: 0, torch.preserve_format: 1, torch.channels_last: 2,
-    torch.channels_last_3d: 3,
+_NUMBERS: dict[Any, int] = {
+    **_DTYPES, torch.strided: 0, torch.contiguous_format: 0, torch.preserve_format: 1,
+    torch.channels_last: 2, torch.channels_last_3d: 3,
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ class OperationGraph:
         text = _Text(recording)
         self._constants = text.constants
         try:
-            graph = torch._C.parse_ir(text.write())  # type: ignore[attr-defined]
+            graph = torch._C.parse_ir(text.write())
             self._run = torch._C._create_function_from_graph("step", graph)
             again = [tensor.clone() for tensor in before]
             with torch.random.fork_rng(devices=()), interpreted():
@@ -138,7 +138,8 @@ class _Text:
     def write(self) -> str:
         """The graph: inputs, then constants; returns the loss."""
         for call in self._recording.calls:
-            self._operation(*call)
+            if call[0].namespace != "profiler":
+                self._operation(*call)
         loss = self._tensor(self._recording.loss)
         arguments = ", ".join(f"{name} : Tensor" for name in self._arguments)
         return "\n".join([f"graph({arguments}):", *self._lines, f"  return ({loss})"])
@@ -171,6 +172,12 @@ class _Text:
                 value = kwargs[argument.name]
             else:
                 value = argument.default_value
+            if str(argument.type) == "Tensor" and isinstance(value, int | float):
+                # A number in a tensor's place does not widen the result, as a tensor might.
+                beside = next(part for part in args if isinstance(part, torch.Tensor))
+                if beside.dtype.itemsize < 4 and beside.is_floating_point():
+                    raise CaptureError(f"{func} would round a number to half precision")
+                value = torch.tensor(value, dtype=torch.result_type(beside, value))
             given.append(self._value(value, str(argument.type)))
         call = f"{func._schema.name}({', '.join(given)})"
         returned = result if isinstance(result, tuple) else () if result is None else (result,)
@@ -181,6 +188,8 @@ class _Text:
         for part in returned:
             if isinstance(part, torch.Tensor):
                 names.append(f"{self._known(part)} : Tensor")
+            elif part is None:  # a gradient that nobody wants
+                names.append(f"{self._name()} : Tensor")
             elif isinstance(part, list) and all(isinstance(t, torch.Tensor) for t in part):
                 whole = self._name()
                 names.append(f"{whole} : Tensor[]")
@@ -192,8 +201,6 @@ class _Text:
 
     def _value(self, value: Any, kind: str) -> str:
         """The name of an argument's value; `kind` is its type in the operation's schema."""
-        if kind == "Tensor" and isinstance(value, int | float):
-            value = torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
         if isinstance(value, torch.Tensor):
             return self._tensor(value)
         if isinstance(value, list | tuple):
@@ -211,9 +218,8 @@ class _Text:
 
 def _constant(value: Any, kind: str) -> tuple[str, str]:
     """Type and text of a constant."""
-    for kinds in (_DTYPES, _MEMORY_FORMATS, {torch.strided: 0}):
-        if isinstance(value, type(next(iter(kinds)))) and value in kinds:
-            value = kinds[value]
+    if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+        value = _NUMBERS.get(value, value)
     if value is None:
         return "NoneType", "prim::Constant()"
     if isinstance(value, bool):

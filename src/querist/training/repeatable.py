@@ -35,7 +35,13 @@ def unrepeatable(module: torch.nn.Module, step: Callable[..., Any] | None = None
     Args:
         module: what is trained.
         step: the user's own step function or method; None for a loss of Querist's.
+
+    A module of Querist's that has a method `unrepeatable` answers for itself and its own step.
     """
+    answers = getattr(module, "unrepeatable", None)
+    if callable(answers) and type(module).__module__.startswith("querist."):
+        reason: str | None = answers()
+        return reason
     seen: set[Any] = set()
     for name, part in module.named_modules():
         called = f"{type(part).__name__}{f' ({name})' if name else ''}"
@@ -120,7 +126,7 @@ def _harm_of_attribute(name: str, owner: Any, seen: set[Any]) -> str | None:
         found = vars(owner)[name]
         if isinstance(found, _CONSTANTS):
             return None
-        if isinstance(found, tuple | list) and all(isinstance(x, _CONSTANTS) for x in found):
+        if isinstance(found, tuple) and all(isinstance(x, _CONSTANTS) for x in found):
             return None
         return None if _of_torch(found) and callable(found) else f"reads {name}"
     found = getattr(owner, name)

@@ -86,10 +86,10 @@ class EagerStep:
             trained = [p for p in self.parameters if p.requires_grad]
             found = torch.autograd.grad(loss, trained, allow_unused=True)
             for parameter, gradient in zip(trained, found, strict=True):
-                if parameter.grad is not None and gradient is not None:
-                    gradient = parameter.grad + gradient
-                if gradient is not None:
-                    parameter.grad = gradient
+                if gradient is not None and gradient.stride() != parameter.stride():
+                    # In the memory's order, as `backward` leaves it: sums round by their order.
+                    gradient = torch.empty_like(parameter).copy_(gradient)
+                parameter.grad = gradient
 
         loss = self._gradients(batches, backward)
         self._apply()

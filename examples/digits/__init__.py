@@ -1,0 +1,1 @@
+"""Handwritten digits with every kind of learner."""

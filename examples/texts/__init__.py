@@ -1,0 +1,1 @@
+"""Short sentences about three topics, and a small BERT that learns to tell them apart."""

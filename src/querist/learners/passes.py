@@ -1,0 +1,40 @@
+"""Passes of a pool's features through a module, chunk by chunk, beside those of `TorchLearner`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from querist.learners.torch_learner import TorchLearner
+from querist.training.batches import to_device
+from querist.training.threads import torch_threads
+
+CHUNK = 65536
+"""Rows of a pass at most."""
+
+
+def in_chunks(
+    learner: TorchLearner,
+    features: torch.Tensor,
+    one: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    threads: int,
+    rows: int = 0,
+) -> torch.Tensor:
+    """What `one` gives for all features, on the CPU; the module is in evaluation mode.
+
+    Args:
+        learner: whose device and type features are brought to.
+        features: `(n, ...)`.
+        one: features on the device -> anything with as many rows.
+        threads: CPU threads of torch.
+        rows: the dimension of the result that counts rows.
+    """
+    learner.module.eval()
+    with torch.no_grad(), torch_threads(threads):
+        parts = [
+            one(to_device(part, learner.device, learner.dtype)).cpu()
+            for part in features.split(CHUNK)
+        ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=rows)
