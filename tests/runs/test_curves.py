@@ -119,10 +119,21 @@ def test_an_ensemble_counts_the_epochs_of_each_member(
 ) -> None:
     options = {"member": BASE["learner"], "n": 2}
     monkeypatch.setitem(BASE, "learner", {"name": "ensemble", "options": options})
-    one_by_one = {"early_stopping": {"patience": 100}, "checkpoint_epochs": 1}
-    run = tracked(training=one_by_one, data={"split": {"validation": 0.2}})
+    run = tracked(training={"clip_grad_norm": 1.0, "checkpoint_epochs": 1})
     drive.finish(run)
     assert steps(run) == list(range(1, 1 + 3 * 2 * 2))
+
+
+def test_a_training_by_two_processes_has_one_curve(tracked: Any) -> None:
+    run = tracked(
+        training={"processes": 2, "batch_size": 4, "max_training_epochs": 4, "checkpoint_epochs": 2}
+    )
+    phases.train(run, 0)
+    assert steps(run) == [1, 2, 3, 4]
+    trained = run.ledger.phase_outcome(0, Phase.TRAIN)
+    assert trained["samples"] >= 4 * trained["labels"]
+    assert trained["samples_per_second"] > 0
+    assert "forward" in trained["seconds"]
 
 
 def test_a_short_training_is_one_event_however_many_epochs(tracked: Any) -> None:
