@@ -58,7 +58,12 @@ def all_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def in_a_step(report: ProgressReport, *told: Progress, wait: bool = True) -> None:
     """As a step says it, in a thread of its own; back when all that follows is done."""
-    thread = threading.Thread(target=lambda: [tell(one) for one in told])
+
+    def say() -> None:
+        for one in told:
+            tell(one)
+
+    thread = threading.Thread(target=say)
     thread.start()
     await asyncio.to_thread(thread.join)
     await asyncio.sleep(0)  # what the thread has asked for begins

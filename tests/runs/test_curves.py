@@ -19,7 +19,10 @@ from querist.runs.status import read_status
 from querist.runs.tracking import track_missing, track_start
 from querist.tracking.spool import SPOOL_FILE, Event, TrackingSpool
 from querist.training import watched
+from querist.training.curve import TrainingCurve
+from querist.training.job import EpochReport
 from querist.values import Phase
+from tests.shared.runs import BASE
 
 Point = tuple[int, str, float]
 
@@ -93,6 +96,44 @@ def test_a_thousand_epochs_are_few_points_and_few_events(tracked: Any) -> None:
     assert (chosen[0], chosen[-1]) == (1, 1000)
     assert len(events(run)) <= 52
     assert len(json.loads(run.ledger.fact("curve 0"))) == len(chosen)
+
+
+@pytest.mark.parametrize("live", [0.0, 3600.0])
+def test_epochs_that_come_again_since_a_rank_was_lost(
+    tracked: Any, monkeypatch: pytest.MonkeyPatch, live: float
+) -> None:
+    monkeypatch.setattr(curves, "LIVE_SECONDS", live)
+    run = tracked()
+    told = curves.LiveCurve(run, 0)
+    curve = TrainingCurve(told.points)
+    for epoch in (1, 2, 3, 4, 5, 3, 4, 5, 6):
+        row = curve.add(EpochReport(epoch, 6, 1 / epoch))
+        assert row is not None
+        told.add(row)
+    told.end(curve.rows, 1.0)
+    assert steps(run) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_ensemble_counts_the_epochs_of_each_member(
+    tracked: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"member": BASE["learner"], "n": 2}
+    monkeypatch.setitem(BASE, "learner", {"name": "ensemble", "options": options})
+    run = tracked(training={"clip_grad_norm": 1.0, "checkpoint_epochs": 1})
+    drive.finish(run)
+    assert steps(run) == list(range(1, 1 + 3 * 2 * 2))
+
+
+def test_a_training_by_two_processes_has_one_curve(tracked: Any) -> None:
+    run = tracked(
+        training={"processes": 2, "batch_size": 4, "max_training_epochs": 4, "checkpoint_epochs": 2}
+    )
+    phases.train(run, 0)
+    assert steps(run) == [1, 2, 3, 4]
+    trained = run.ledger.phase_outcome(0, Phase.TRAIN)
+    assert trained["samples"] >= 4 * trained["labels"]
+    assert trained["samples_per_second"] > 0
+    assert "forward" in trained["seconds"]
 
 
 def test_a_short_training_is_one_event_however_many_epochs(tracked: Any) -> None:
@@ -175,7 +216,7 @@ def test_a_run_that_an_older_version_began_counts_its_epochs(
 ) -> None:
     run = tracked()
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("querist.phases.train"), "EPOCHS_BEFORE", "not_kept_then")
+        patch.setattr(import_module("querist.phases.train"), "EPOCHS_THROUGH", "not_kept_then")
         patch.setattr(import_module("querist.phases.train"), "curve_facts", lambda *_: {})
         patch.setattr(curves.LiveCurve, "end", lambda *_: None)
         for iteration in (0, 1):

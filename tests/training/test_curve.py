@@ -99,6 +99,20 @@ def test_a_curve_goes_on_from_a_partial_checkpoint() -> None:
     assert again.rows == trained(30, points=10).rows
 
 
+def test_epochs_that_come_again_replace_what_was() -> None:
+    curve = trained(7, of=9, points=4)
+    for epoch in range(3, 10):
+        curve.add(EpochReport(epoch, 9, 1 / epoch, lr=0.1))
+    assert curve.rows == trained(9, points=4).rows
+
+
+def test_the_loop_finds_its_own_files_only() -> None:
+    memory = Memory()
+    PartialWithCurve(memory, trained(3, of=9)).save(3, {"weights": b"w"})
+    found = PartialWithCurve(memory, TrainingCurve(50)).latest()
+    assert found == (3, {"weights": b"w"})
+
+
 def test_a_partial_checkpoint_without_a_curve() -> None:
     memory = Memory()
     curve = TrainingCurve(10)

@@ -8,7 +8,7 @@ from typing import Any
 
 from querist.faults import crash_point
 from querist.phases.plan import pending_phases
-from querist.runs.curves import EPOCHS_BEFORE, LiveCurve, curve_facts
+from querist.runs.curves import EPOCHS_THROUGH, LiveCurve, curve_facts
 from querist.runs.model import bring_model_to, fit, save_checkpoint
 from querist.runs.run import Run
 from querist.values import Phase
@@ -37,7 +37,7 @@ def train(run: Run, iteration: int) -> dict[str, Any]:
     saving = time.monotonic() - saving
     outcome = {
         **fitted.outcome(labels=labels, saving=saving),
-        EPOCHS_BEFORE: curve.before,
+        EPOCHS_THROUGH: curve.through(fitted),
         "checkpoint": checkpoint,
     }
     ended = run.ledger.record_phase(

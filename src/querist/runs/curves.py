@@ -17,13 +17,13 @@ from typing import Any
 from querist.runs.run import Run
 from querist.tracking.spool import TrackingSpool
 from querist.training.curve import Row, rows_of
-from querist.training.watched import MEGABYTE
+from querist.training.watched import MEGABYTE, Fitted
 from querist.values import Phase
 
 LIVE_SECONDS = 2.0
 """Between two events of a training that goes on; shorter trainings are told when they are over."""
-EPOCHS_BEFORE = "epochs_before"
-"""In the outcome of a training: epochs of all trainings before it."""
+EPOCHS_THROUGH = "epochs_through"
+"""In the outcome of a training: the last step of its curve."""
 COLUMNS = ("train.loss", "train.validation_loss", "train.lr")
 
 
@@ -68,6 +68,8 @@ class LiveCurve:
         if row[0] <= self._said:
             return
         now = time.monotonic()
+        while self._waiting and self._waiting[-1][0] >= row[0]:
+            self._waiting.pop()  # a process of the training was lost: these epochs come again
         self._waiting.append(row)
         if now - self._told >= LIVE_SECONDS:
             self._told = now
@@ -80,6 +82,11 @@ class LiveCurve:
             append_curve(self._spool, name, self._waiting, before=self.before)
             self._said = self._waiting[-1][0]
             self._waiting = []
+
+    def through(self, fitted: Fitted) -> int:
+        """The last step of the training's curve: an ensemble counts the epochs of each member."""
+        last = fitted.curve[-1][0] if fitted.curve else 0
+        return self.before + max(last, fitted.report.epochs)
 
     def end(self, rows: Sequence[Row], at: float) -> None:
         """Tell what is left of the curve, which the ledger has by now.
@@ -104,13 +111,12 @@ def track_curve(run: Run, iteration: int) -> None:
     stored = run.ledger.fact(name)
     if stored is None:  # it has none: an older run, or a learner without epochs
         return
-    trained = run.ledger.phase_outcome(iteration, Phase.TRAIN) or {}
     said = _said_through(run.spool, iteration)
     append_curve(
         run.spool,
         name,
         [row for row in rows_of(json.loads(stored)) if row[0] > said],
-        before=int(trained.get(EPOCHS_BEFORE, 0)),
+        before=_epochs_before(run, iteration),
         at=run.ledger.phase_ended(iteration, Phase.TRAIN),
     )
 
@@ -167,8 +173,8 @@ def _said_through(spool: TrackingSpool, iteration: int) -> int:
 def _epochs_before(run: Run, iteration: int) -> int:
     """Epochs of all trainings before that of `iteration`."""
     last = run.ledger.phase_outcome(iteration - 1, Phase.TRAIN) or {}
-    if EPOCHS_BEFORE in last:
-        return int(last[EPOCHS_BEFORE]) + int(last.get("epochs", 0))
+    if EPOCHS_THROUGH in last:
+        return int(last[EPOCHS_THROUGH])
     rows = run.ledger.phase_rows()  # a run that an older version began, or the first iteration
     return sum(
         int(outcome.get("epochs", 0))

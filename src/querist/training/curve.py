@@ -64,9 +64,14 @@ class TrainingCurve:
         self._newest: Row | None = None
 
     def add(self, report: EpochReport) -> Row | None:
-        """Take an epoch in; returns its row if it is a point whatever comes next."""
+        """Take an epoch in; returns its row if it is a point whatever comes next.
+
+        An epoch that comes again, since a process of the training was lost, replaces what was.
+        """
         if not self._points:
             return None
+        while self._kept and self._kept[-1][0] >= report.epoch:
+            self._kept.pop()
         self._newest = (report.epoch, report.train_loss, report.validation_loss, report.lr)
         if not is_point(report.epoch, report.epochs, self._points):
             return None
@@ -113,6 +118,10 @@ class PartialWithCurve:
     def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
         """The newest state that is whole, with its epoch; None when there is none."""
         found = self._partial.latest()
-        if found is not None and CURVE in found[1]:
-            self._curve.restore(found[1][CURVE])
-        return found
+        if found is None:
+            return None
+        epoch, files = found[0], dict(found[1])
+        curve = files.pop(CURVE, None)
+        if curve is not None:
+            self._curve.restore(curve)
+        return epoch, files
