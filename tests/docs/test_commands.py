@@ -210,6 +210,7 @@ def files_of_page(
 ) -> Iterator[Path]:
     """The files that the block's page writes, as if in the working folder."""
     page = next(p for p in PAGES if p.name == request.getfixturevalue("block").page)
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     tops = set()
     for other in blocks_of(page):
         if "file" in other.marks:
@@ -218,7 +219,6 @@ def files_of_page(
         if other.marks.get("prepares", "\0") in request.getfixturevalue("block").text:
             for command in other.commands():
                 subprocess.run([sys.executable, *command.split()[1:]], cwd=tmp_path, check=True)
-    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     monkeypatch.setenv("QUERIST_ALLOWED_PACKAGES", ",".join(tops))
     monkeypatch.setenv("QUERIST_ALLOWED_COMMANDS", ".")
     monkeypatch.chdir(tmp_path)

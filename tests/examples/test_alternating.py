@@ -205,7 +205,7 @@ def test_options_that_are_refused(options: dict[str, Any], words: str) -> None:
 )
 def test_settings_that_it_does_not_follow(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        learner().fit(data(), job(**settings))
+        Alternating()(TwoParts(), data(), job(**settings))
 
 
 @pytest.mark.parametrize("head", ["hed", "", "features.1"])

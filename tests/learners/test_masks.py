@@ -93,3 +93,30 @@ def test_global_randomness_stays() -> None:
 def test_layers_that_drop_nothing_do_not_count() -> None:
     module = nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2), nn.Sequential(nn.Dropout2d(0.1)))
     assert list(dropout_layers(module)) == ["2.0"]
+
+
+class Padded(nn.Module):
+    """A transformer over sequences that end in padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.5, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padding = torch.arange(x.shape[1]) >= torch.arange(1, len(x) + 1)[:, None]
+        found: torch.Tensor = self.encoder(x, src_key_padding_mask=padding)
+        return found.masked_fill(padding[:, :, None], 0.0).sum(1)
+
+
+def test_a_transformer_with_padding() -> None:
+    module, x = Padded().eval(), torch.randn(6, 6, 8)
+    with torch.no_grad():
+        plain, masks = module(x), Masks(module)
+        first = passed(module, x, masks=masks)
+        assert torch.equal(passed(module, x, masks=masks), first)
+        assert not torch.allclose(first, plain)
+        assert not torch.allclose(passed(module, x, seed=2), first)
+        assert torch.equal(module(x), plain)
+    assert module.encoder.use_nested_tensor

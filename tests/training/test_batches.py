@@ -147,17 +147,45 @@ def test_augmentations_do_not_depend_on_the_number_of_workers() -> None:
     assert not torch.equal(epoch(1, 3).sort(0).values, epoch(1, 4).sort(0).values)
 
 
+def test_processes_do_not_augment_alike() -> None:
+    def epoch(rank: int, size: int) -> torch.Tensor:
+        job = a_job(
+            dtype=torch.float64,
+            batch_size=2,
+            last_batch="fill",
+            loader={"workers": 1},
+            group=Share(rank, size),
+        )
+        return torch.cat([features for features, _ in training_batches(Noisy(), job).epoch(3)])
+
+    # In the order of all: what two processes do is what one does.
+    together = torch.stack([epoch(0, 2), epoch(1, 2)], 1).flatten(0, 1)
+    assert torch.equal(together, epoch(0, 1))
+
+
 def test_workers_go_on_from_epoch_to_epoch() -> None:
     batches = training_batches(Noisy(), a_job(batch_size=2, loader={"workers": 1}))
     first, second = (sorted(flat(seen(batches, seed))) for seed in (1, 2))
     assert first == second == list(range(7))
 
 
-def test_what_workers_cannot_be_given_is_refused() -> None:
+TRANSFORMS: dict[str, Any] = {"none": lambda features: features}
+
+
+class Transformed(Noisy):
+    """Has a lambda of this module, which pickle looks for by its name in vain."""
+
+    def __init__(self) -> None:
+        self.transform = TRANSFORMS["none"]
+
+
+@pytest.mark.parametrize("kind", ["local class", "lambda"])
+def test_what_workers_cannot_be_given_is_refused(kind: str) -> None:
     class Local(Noisy):
         pass
 
-    batches = training_batches(Local(), a_job(loader={"workers": 1}))
+    items = Local() if kind == "local class" else Transformed()
+    batches = training_batches(items, a_job(loader={"workers": 1}))
     with pytest.raises(LearnerError, match=r"must be picklable.* set training.loader.workers to 0"):
         list(batches.epoch(0))
 

@@ -153,6 +153,30 @@ def test_validation_is_weighted_by_batch(
     assert report.validation_loss == pytest.approx(float(expected), rel=1e-5)
 
 
+class Named(torch.utils.data.Dataset[Any]):
+    """Items that are dictionaries, with the features inside another one."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Any:
+        return {"id": f"item {index}", "x": {"features": FEATURES[index]}, "y": NUMBERS[index]}
+
+
+def test_validation_batches_of_names_are_weighted_by_their_size(
+    job: Any, learner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("querist.training.batches.EVALUATION_BATCH", 3)
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        return nn.functional.mse_loss(model(batch["x"]["features"])[:, 0], batch["y"])
+
+    made = learner(lambda: nn.Linear(2, 1), None, train_step=step, validate_step=step)
+    report = made.fit(Named(), job(validation=Named(), batch_size=2))
+    expected = nn.functional.mse_loss(made.module(FEATURES[:5])[:, 0], NUMBERS[:5])
+    assert report.validation_loss == pytest.approx(float(expected), rel=1e-5)
+
+
 SCHEDULED = [
     None,
     {"name": "StepLR", "options": {"step_size": 2}},

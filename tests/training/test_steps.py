@@ -129,10 +129,24 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch)
         compile_in_place(model(), torch.device("cpu"))
 
 
-def test_tensor_cores_are_used_inside_only() -> None:
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    with tensor_cores(TrainingConfig(tf32=True)):
-        assert torch.get_float32_matmul_precision() == "high"
-    with tensor_cores(TrainingConfig()):
-        assert torch.get_float32_matmul_precision() == before[0]
-    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+@pytest.mark.parametrize("convolutions", [True, False])
+@pytest.mark.parametrize("matrices", ["highest", "high"])
+def test_tensor_cores_are_as_the_settings_say_inside_only(
+    matrices: str, convolutions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def now() -> tuple[str, bool]:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    before = now()
+    torch.set_float32_matmul_precision(matrices)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", convolutions)
+    try:
+        with tensor_cores(TrainingConfig(tf32=True)):
+            assert now() == ("high", True)
+        with tensor_cores(TrainingConfig()):
+            assert now() == ("highest", False)
+        with pytest.raises(KeyError), tensor_cores(TrainingConfig(tf32=True)):
+            raise KeyError
+        assert now() == (matrices, convolutions)
+    finally:
+        torch.set_float32_matmul_precision(before[0])

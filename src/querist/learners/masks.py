@@ -41,6 +41,7 @@ class Masks:
 
     def __init__(self, module: nn.Module) -> None:
         self._layers = dropout_layers(module)
+        self._encoders = [m for m in module.modules() if isinstance(m, nn.TransformerEncoder)]
         self._drawn: dict[tuple[Any, ...], torch.Tensor] = {}
 
     @contextmanager
@@ -51,9 +52,15 @@ class Masks:
             layer.register_forward_hook(self._hook(name, seed, passed))
             for name, layer in self._layers.items()
         ]
+        # With a padding mask they would pass on nested tensors, which have no shape for a mask.
+        nested = [encoder.use_nested_tensor for encoder in self._encoders]
+        for encoder in self._encoders:
+            encoder.use_nested_tensor = False
         try:
             yield
         finally:
+            for encoder, before in zip(self._encoders, nested, strict=True):
+                encoder.use_nested_tensor = before
             for hook in hooks:
                 hook.remove()
 

@@ -7,6 +7,7 @@ share one order between them.
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -174,9 +175,12 @@ class LoaderBatches:
         """The collated batches of one epoch, on the device."""
         indices = self._order.indices(seed).tolist()
         if self._seeded:
+            # By the place in the order that all processes share, or they would augment alike.
+            group = self._order.group
+            places = range(group.rank, self._order.seen, group.size)
             self._draws.now = [
-                (index, derive_seed(seed or 0, 0, "train", f"sample {position}"))
-                for position, index in enumerate(indices)
+                (index, derive_seed(seed or 0, 0, "train", f"sample {place}"))
+                for place, index in zip(places, indices, strict=True)
             ]
         else:
             self._draws.now = indices
@@ -185,8 +189,8 @@ class LoaderBatches:
                 to_device(batch, self._device, self._dtype, non_blocking=self._pinned)
                 for batch in self._loader
             )
-        except (AttributeError, TypeError) as error:
-            if "pickle" not in str(error):
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            if not isinstance(error, pickle.PicklingError) and "pickle" not in str(error):
                 raise
             raise LearnerError(
                 f"a data set that workers read must be picklable, this one is not ({error}): set "

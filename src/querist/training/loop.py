@@ -192,6 +192,15 @@ def _seed(seed: int, device: torch.device) -> None:
 
 def _validate(module: torch.nn.Module, batches: Batches, job: TrainingJob) -> float | None:
     """Mean of what `validate_step` returns over the batches; None when it returns nothing."""
+
+    def size_of(part: Any) -> int | None:
+        """The length of the first tensor in a (nested) batch."""
+        if isinstance(part, torch.Tensor):
+            return len(part) if part.ndim else None
+        inside = part.values() if isinstance(part, dict) else part
+        parts = inside if isinstance(part, dict | list | tuple) else ()
+        return next((n for n in map(size_of, parts) if n is not None), None)
+
     module.eval()
     values, sizes = [], []
     with torch.no_grad():
@@ -199,7 +208,7 @@ def _validate(module: torch.nn.Module, batches: Batches, job: TrainingJob) -> fl
             value = job.validate_step(module, batch)
             if value is not None:
                 values.append(value)
-                sizes.append(len(batch[0]) if isinstance(batch, list | tuple) else 1)
+                sizes.append(size_of(batch) or 1)
     module.train()
     seen = sum(sizes)
     own = sum(float(v) * s for v, s in zip(values, sizes, strict=True)) / max(seen, 1)

@@ -29,13 +29,11 @@ def scaler_of(settings: TrainingConfig, device: torch.device) -> torch.amp.GradS
 
 @contextmanager
 def tensor_cores(settings: TrainingConfig) -> Iterator[None]:
-    """Inside, float32 matrices are multiplied in TF32 where the settings allow it."""
-    if not settings.tf32:
-        yield
-        return
+    """Inside, float32 matrices and convolutions are computed in TF32 if the settings say so."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high" if settings.tf32 else "highest")
+    # By torch's default convolutions use TF32 even where matrices do not.
+    torch.backends.cudnn.allow_tf32 = settings.tf32
     try:
         yield
     finally:
