@@ -85,7 +85,8 @@ RELATIONS = [
         for key, value in {
             "static_capture": True, "compile": True, "mixed_precision": "bf16",
             "accumulate_batches": 2, "clip_grad_norm": 1.0, "last_batch": "drop",
-            "loader": {"workers": 1},
+            "loader": {"workers": 1}, "tf32": True,
+            "scheduler": {"name": "StepLR", "options": {"step_size": 2}},
         }.items()
     ],
     ({"training": {"mixed_precision": "bf16", "dtype": "float64"}},

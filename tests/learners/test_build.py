@@ -79,6 +79,60 @@ def test_several_processes_train_torch_modules_only(more: Any) -> None:
         build_learner(several, classes=None, sample=torch.zeros(1, 2))
 
 
+FOR_MODULES: dict[str, Any] = {
+    "static_capture": True,
+    "compile": True,
+    "mixed_precision": "bf16",
+    "tf32": True,
+    "accumulate_batches": 2,
+    "clip_grad_norm": 1.0,
+    "last_batch": "drop",
+    "loader": {"workers": 1},
+    "warm_start": "shrink_and_perturb",
+}
+RIDGE = {"name": "sklearn", "options": {"estimator": "Ridge"}}
+SGD = {"name": "partial_fit", "options": {"estimator": "SGDRegressor"}}
+WITHOUT_MODULES: list[dict[str, Any]] = [
+    RIDGE,
+    SGD,
+    {"name": "command", "options": {"train": {"argv": ["true"]}, "keep": ["m"]}},
+    {"name": "ensemble", "options": {"member": RIDGE, "n": 2}},
+]
+
+
+@pytest.mark.parametrize("learner", WITHOUT_MODULES, ids=lambda learner: learner["name"])
+@pytest.mark.parametrize("key", FOR_MODULES)
+def test_settings_that_only_torch_modules_follow(
+    key: str, learner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUERIST_ALLOWED_COMMANDS", "true")
+    here = experiment(learner=learner, training={key: FOR_MODULES[key]})
+    if (key, learner) == ("last_batch", SGD):
+        build_learner(here, classes=None, sample=torch.zeros(1, 2))
+        return
+    with pytest.raises(
+        LearnerError,
+        match=rf"training.{key}.* belongs to torch modules, and the learner '{learner['name']}' \(",
+    ):
+        build_learner(here, classes=None, sample=torch.zeros(1, 2))
+
+
+def test_a_learner_of_ones_own_is_trusted_with_settings_unless_it_says_what_it_follows() -> None:
+    class Mine:
+        def fit(self, labeled: Any, job: Any) -> Any: ...
+        def state_files(self) -> Any: ...
+        def load_state_files(self, files: Any) -> Any: ...
+
+    class Telling(Mine):
+        follows = ("tf32",)
+
+    for training in ({"tf32": True, "compile": True}, {"tf32": True}):
+        as_learner(Mine(), experiment(training=training), classes=2, sample=None)
+    as_learner(Telling(), experiment(training={"tf32": True}), classes=2, sample=None)
+    with pytest.raises(LearnerError, match=r"training.compile belongs .*\(Telling\) does not"):
+        as_learner(Telling(), experiment(training={"compile": True}), classes=2, sample=None)
+
+
 def test_what_another_process_could_build_again() -> None:
     whole = experiment()
     built = build_learner(whole, classes=2, sample=torch.zeros(1, 2))

@@ -224,15 +224,31 @@ class TrainingConfig(Group):
         """Settings that are not as they are by default, and that only the default loop follows."""
         told = {
             "early_stopping": self.early_stopping is not None,
+            "scheduler": self.scheduler is not None,
+            **self._of_gradient_steps,
+        }
+        return [key for key, here in told.items() if here]
+
+    @property
+    def of_torch_modules(self) -> list[str]:
+        """Settings that are not as they are by default, and that make sense for torch modules."""
+        perturbed = self.warm_start.mode == "shrink_and_perturb"
+        told = {**self._of_gradient_steps, "warm_start.mode shrink_and_perturb": perturbed}
+        return [key for key, here in told.items() if here]
+
+    @property
+    def _of_gradient_steps(self) -> dict[str, bool]:
+        """How torch takes its steps: which settings are not as they are by default."""
+        return {
             "static_capture": self.static_capture is True,
             "compile": self.compile,
             "mixed_precision": self.mixed_precision is not None,
+            "tf32": self.tf32,
             "accumulate_batches": self.accumulate_batches > 1,
             "clip_grad_norm": self.clip_grad_norm is not None,
             "last_batch": self.last_batch != "keep",
             "loader": self.loader != LoaderConfig(),
         }
-        return [key for key, here in told.items() if here]
 
     @property
     def ranks(self) -> int:

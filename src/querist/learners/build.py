@@ -152,7 +152,8 @@ def as_learner(
         )
     if isinstance(made, MakesLearner) and not isinstance(made, type):
         first = _first_seed(settings) if seed is None else seed
-        return made.make_learner(LearnerContext(settings, classes, sample, first))
+        learner = made.make_learner(LearnerContext(settings, classes, sample, first))
+        return _following(learner, settings)
     if isinstance(made, torch.nn.Module):
         return TorchLearner(
             made,
@@ -167,13 +168,32 @@ def as_learner(
             recipe=None if remake is None else settings,
         )
     if all(hasattr(made, method) for method in ("fit", "state_files", "load_state_files")):
-        return cast(Learner, made)
+        return _following(made, settings)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
-        return SklearnLearner(made, classes=classes, threads=choose_threads(training.threads, 0))
+        threads = choose_threads(training.threads, 0)
+        return _following(SklearnLearner(made, classes=classes, threads=threads), settings)
     raise LearnerError(
         f"{settings.learner.name!r} gives a {type(made).__name__}: a learner is a "
         "torch.nn.Module, a scikit-learn estimator, or has fit, state_files and load_state_files"
     )
+
+
+def _following(learner: Any, settings: DescribesLearner) -> Learner:
+    """The learner, unless a setting would go unheard.
+
+    A learner that is no torch module says by an attribute `follows` which of the settings for
+    torch modules it follows all the same. One without it sees the settings in its job, and is
+    trusted with them.
+    """
+    asked = settings.training.of_torch_modules if hasattr(learner, "follows") else []
+    for key in asked:
+        if key not in learner.follows:
+            raise LearnerError(
+                f"training.{key} belongs to torch modules, and the learner "
+                f"{settings.learner.name!r} ({type(learner).__name__}) does not follow it: remove "
+                "it, or name a learner that is a torch module"
+            )
+    return cast(Learner, learner)
 
 
 def _step(component: Component | None) -> Any:

@@ -54,6 +54,9 @@ class CommandLearner:
             that do not ask the learner can be used.
     """
 
+    follows = ()
+    """The settings of training are not told to the programs."""
+
     portable = False
     """The tracker's copy of it could not predict: its programs stay where they are."""
 

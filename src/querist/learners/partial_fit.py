@@ -65,6 +65,8 @@ class PartialFitLearner(SklearnLearner):
         threads: CPU threads, or None to leave them alone.
     """
 
+    follows = ("last_batch",)
+
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Train on from the last iteration, or from nothing where `warm_start` is `scratch`.
 

@@ -54,6 +54,9 @@ class SklearnLearner:
     Features are flattened to `(n, d)`. Estimators with a `random_state` that is not set get one
     from the run's seed. Epochs, batches and optimizer do not apply.
 
+    Attributes:
+        follows: which of the settings for torch modules are followed; the others are refused.
+
     Args:
         estimator: anything with `fit` and `predict`; classifiers need `predict_proba` as well.
         classes: number of classes; None for regression.
@@ -62,6 +65,8 @@ class SklearnLearner:
     Raises:
         LearnerError: a classifier for numbers, a regressor for classes, or no `predict_proba`.
     """
+
+    follows: tuple[str, ...] = ()
 
     def __init__(self, estimator: Any, *, classes: int | None, threads: int | None = None) -> None:
         from sklearn.base import is_classifier
