@@ -20,6 +20,7 @@ from querist.randomness import derive_seed, seeded_globally
 from querist.training.batches import to_device
 from querist.training.captures import Captures
 from querist.training.job import TrainingJob, TrainingReport
+from querist.training.precision import tensor_cores
 from querist.training.repeatable import unrepeatable
 from querist.training.threads import choose_threads, torch_threads
 from querist.training.weights import (
@@ -97,6 +98,7 @@ class TorchLearner:
         self.folder: Path | None = None
         self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
         self.classes = classes
+        self._settings = settings
         self.device = choose_device(settings.device)
         self.dtype = _DTYPES[settings.dtype]
         self.module = module.to(self.device, self.dtype)
@@ -214,7 +216,7 @@ class TorchLearner:
     def _score(self, features: torch.Tensor) -> torch.Tensor:
         """What `_forward` gives for every row, on the CPU."""
         self.module.eval()
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), tensor_cores(self._settings):
             return self._scoring(features)
 
     def _forward(self, features: torch.Tensor) -> torch.Tensor:
