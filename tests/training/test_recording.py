@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,8 @@ from querist.training.recording import (
     _constant,
     interpreted,
 )
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Case:
@@ -186,6 +191,24 @@ def test_no_graph_runs_where_torchscript_would_leave_operations_out() -> None:
     graph = case.graph()
     with pytest.raises(RuntimeError, match=r"inside of `interpreted\(\)` only"):
         graph(case.inputs)
+
+
+def test_capturing_imports_no_compiler() -> None:
+    code = """
+import sys
+from tests.training.test_recording import Case, nn, rows
+case = Case.__new__(Case)
+case.module, case.features = nn.Linear(3, 1), rows(4, 3)
+from querist.training.optimizers import build_optimizer
+import torch
+case.optimizer = build_optimizer("SGD", {"lr": 0.1}, case.module, None, device=torch.device("cpu"))
+from querist.training.optimizers import bare_step
+case.optimizer.step = bare_step(case.optimizer)
+case.step()
+case.graph()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
 
 def test_capturing_draws_nothing_from_the_generator() -> None:

@@ -39,6 +39,11 @@ class CaptureError(Exception):
 class _Watch(TorchDispatchMode):
     """Writes down every operation."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler (1.1 s, 60 MB) to keep it away from this class."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, Any, Any, Any]] = []
