@@ -22,9 +22,9 @@ _ROWS = (
     "select version, parent, fingerprint, settings, checkpoint from versions order by 1",
 )
 _FILES = ("settings.yaml", "verdict.md", "input_example.npy", "output_example.npy")
-_OWN = {"made", "comparison", "seconds", "samples_per_second"}
-"""What a second try of a step may say otherwise: when it was, how long it took, and under which
-number."""
+_OWN = {"made", "comparison", "seconds", "samples_per_second", "captured"}
+"""What a second try of a step may say otherwise: when it was, how long it took, under which number,
+and whether it took enough steps for one to be captured."""
 
 
 @dataclass(frozen=True)
