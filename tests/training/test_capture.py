@@ -301,9 +301,15 @@ def test_a_frozen_layer_stays_as_it_is(job: Any, learner: Any) -> None:
     assert torch.equal(made.module[0].weight, before)
 
 
-def test_equal_things_have_one_number() -> None:
+def test_equal_things_have_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("querist.training.captures.MOST_BASES", 3)
     captures = Captures()
     assert captures.basis(("a", 1)) == captures.basis(("a", 1)) != captures.basis(("a", 2))
+    captures.graphs["of a"] = lambda inputs: inputs[0]
+    numbers = [captures.basis(("b", number)) for number in range(10)]
+    assert len(set(numbers)) == 10
+    assert len(captures._bases) <= 3
+    assert not captures.graphs, "they went with what they rest on"
 
 
 @pytest.mark.gpu
