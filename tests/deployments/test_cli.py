@@ -212,6 +212,10 @@ def test_a_label_outside_the_classes(mine: Cli) -> None:
     status = json.loads(mine("status", "seven", "--json").out)
     assert (status["state"], status["labels"], status["pending_requests"]) == ("stopped", 50, 0)
     assert len(status["refused"]) == 10
+    assert status["training"]["samples"] > 0
+    (line,) = [x for x in mine("status", "seven").out.splitlines() if x.startswith("training ")]
+    assert line.endswith(" samples/s")
+    assert " %" in line
 
 
 def test_an_error_in_the_users_code_says_where(mine: Cli) -> None:

@@ -314,6 +314,11 @@ def compare(run: Tracked, server: Server, where: Path) -> None:
             for name, value in event.payload["values"].items():
                 at = round(event.time * 1000)
                 wanted[(key_for(name), event.payload["step"], value, at)] += 1
+        elif event.kind == "curve":
+            for step, *values in event.payload["rows"]:
+                for name, value in zip(event.payload["columns"], values, strict=True):
+                    if value is not None:
+                        wanted[(key_for(name), step, value, round(event.time * 1000))] += 1
     assert set(wanted.values()) == {1}
     had = Counter(
         (name, point.step, point.value, point.timestamp)
