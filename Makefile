@@ -11,7 +11,8 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c c
 
 # Arguments passed on: `make test ARGS="tests/pools -k split -x"`.
 ARGS ?=
-# Tests run in so many processes; JOBS=0 for one, which a debugger needs.
+# Tests run in so many processes, file by file in their order, since long ones must not come last;
+# JOBS=0 for one, which a debugger needs.
 JOBS ?= 2
 # `make faults FAULTS=nightly` makes all tries of the matrix.
 FAULTS ?= ci
@@ -55,10 +56,10 @@ bench-parallel: $(USER_READY) ## what learners side by side cost
 	$(BIN)/python benchmarks/parallel.py $(ARGS)
 
 test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
-	$(BIN)/python -m pytest --ignore=tests/faults -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/faults -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(DEV_READY) ## the matrix of faults: CI size, or FAULTS=nightly; ARGS goes to pytest
-	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 -n $(JOBS) --dist loadfile $(ARGS)
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest tests/faults -q --timeout=1800 -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 mutations: $(DEV_READY) ## break what durability rests on, and see that the tests notice
 	$(BIN)/python .ci/mutations.py $(ARGS)
