@@ -66,7 +66,9 @@ LEDGER_ROWS = (
     "select iteration, phase from phases order by 1, 2",
     "select iteration, promote, content from verdicts order by 1",
     "select iteration, labels, settings, checkpoint, digests from commits order by 1",
-    "select key, value from facts where id in (select max(id) from facts group by key) order by 1",
+    # Only runs that are tracked have curves.
+    "select key, value from facts where id in (select max(id) from facts group by key) "
+    "and key not like 'curve %' order by 1",
 )
 
 

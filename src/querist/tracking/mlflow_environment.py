@@ -6,6 +6,8 @@ import os
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # They are for people who watch, and appear wherever tqdm happens to be installed.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # A tracker that is down shall be noticed in seconds, not in minutes. The deliverer tries again

@@ -77,12 +77,13 @@ def read_labeled(folder: Path, name: str, about: Mapping[str, Any]) -> LabeledSe
     """The labeled set that was written, mapped into memory."""
     pool = TensorPool(_read(folder / f"{name}_features.npy", about["features"]))
     pool.in_memory = about["in_memory"]
-    targets = torch.from_numpy(np.array(np.load(folder / f"{name}_targets.npy")))
+    stored = np.load(folder / f"{name}_targets.npy", allow_pickle=False)
+    targets = torch.from_numpy(np.array(stored))
     return LabeledSet(pool, torch.arange(len(targets)), targets)
 
 
 def _read(path: Path, dtype: str) -> torch.Tensor | np.ndarray[Any, Any]:
     if dtype != "bfloat16":  # which numpy does not know
-        found: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
+        found: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return found
-    return torch.from_numpy(np.load(path, mmap_mode="c")).view(torch.bfloat16)
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).view(torch.bfloat16)
