@@ -271,7 +271,8 @@ def test_every_number_has_a_finite_range() -> None:
 
 GROUP_AT = {
     "Experiment": (), "TrainingConfig": ("training",),
-    "EarlyStopping": ("training", "early_stopping"),
+    "EarlyStopping": ("training", "early_stopping"), "WarmStart": ("training", "warm_start"),
+    "LoaderConfig": ("training", "loader"), "DistributedConfig": ("training", "distributed"),
     "DriverConfig": ("driver",), "TrackingConfig": ("tracking",), "DataConfig": ("data",),
     "SplitConfig": ("data", "split"),
     "StrategiesConfig": ("strategies",), "InitialConfig": ("data", "initial"),
