@@ -34,7 +34,7 @@ def made(learner: Any, outputs: int | None = 3, prior: Any = 0.5, **more: Any) -
     """A Laplace learner around a line (3 classes, 2 classes by one logit for 1, numbers for -1)."""
     classes = {3: 3, 1: 2, None: None}[outputs]
     member = learner(lambda: Line(outputs or 1), classes, device="cpu", **more)
-    return LaplaceLearner(member, sample=FEATURES[:1], prior=prior, samples=4000, threads=1, seed=2)
+    return LaplaceLearner(member, sample=FEATURES[:1], prior=prior, samples=4000, seed=2)
 
 
 def labeled(targets: torch.Tensor, n: int = 60) -> LabeledSet:
@@ -101,7 +101,7 @@ def test_draws_have_the_posteriors_covariance(job: Any, learner: Any) -> None:
 
 def test_several_numbers_have_a_variance_each(job: Any, learner: Any) -> None:
     member = learner(lambda: nn.Linear(2, 2), None, device="cpu")
-    laplace = LaplaceLearner(member, sample=FEATURES[:1], prior=None, samples=7, threads=1, seed=2)
+    laplace = LaplaceLearner(member, sample=FEATURES[:1], prior=None, samples=7, seed=2)
     laplace.fit(labeled(FEATURES * 2), job())
     assert laplace.predict_variance(FEATURES).shape == (60, 2)
     assert laplace.predict_samples(FEATURES).shape == (7, 60, 2)
@@ -142,7 +142,7 @@ def test_a_large_last_layer_is_factored(job: Any, learner: Any) -> None:
         return nn.Sequential(nn.Linear(2, 400), nn.Tanh(), nn.Linear(400, 3))
 
     member = learner(wide, 3, device="cpu")
-    laplace = LaplaceLearner(member, sample=FEATURES[:1], prior=1.0, samples=3, threads=1, seed=2)
+    laplace = LaplaceLearner(member, sample=FEATURES[:1], prior=1.0, samples=3, seed=2)
     laplace.fit(labeled(CLASSES), job())
     assert set(laplace._curvature.tensors()) == {
         "in_values", "in_vectors", "out_values", "out_vectors",

@@ -8,7 +8,7 @@ import torch
 from querist.config.learner import LearnerSettings
 from querist.errors import ConfigurationError, LearnerError, UnknownNameError
 from querist.learners.build import LearnerContext
-from querist.learners.member import named_member, threads_of, torch_member
+from querist.learners.member import named_member, torch_member
 
 MLP = "examples.digits.model:DigitClassifier"
 
@@ -45,5 +45,5 @@ def test_a_member_that_is_no_module() -> None:
 
 def test_threads() -> None:
     component = named_member("x", MLP)
-    assert threads_of(context(component), torch.nn.Linear(2, 2)) == 1
-    assert threads_of(context(component, threads=7), torch.nn.Linear(2, 2)) == 7
+    assert torch_member("x", component, context(component)).threads == 1
+    assert torch_member("x", component, context(component, threads=7)).threads == 7

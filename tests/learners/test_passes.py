@@ -13,7 +13,7 @@ from querist.learners.passes import in_chunks
 @pytest.mark.parametrize("rows", [0, 1])
 def test_chunks_are_put_together(learner: Any, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(passes, "CHUNK", 4)
-    made = learner(lambda: nn.Linear(2, 2), dtype="float64")
+    made = learner(lambda: nn.Linear(2, 2), dtype="float64", threads=3)
     made.module.train()
     sizes, threads = [], []
 
@@ -27,7 +27,7 @@ def test_chunks_are_put_together(learner: Any, monkeypatch: pytest.MonkeyPatch, 
 
     before = torch.get_num_threads()
     features = torch.arange(20.0).reshape(10, 2)
-    found = in_chunks(made, features, one, threads=3, rows=rows)
+    found = in_chunks(made, features, one, rows=rows)
     assert sizes == [4, 4, 2]
     assert threads == [3, 3, 3]
     assert torch.get_num_threads() == before

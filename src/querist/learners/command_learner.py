@@ -23,6 +23,7 @@ from querist.commands.work import (
     write_json,
 )
 from querist.errors import CommandError, ConfigurationError, LearnerError
+from querist.learners.samples import refuse_numbers
 from querist.randomness import derive_seed
 from querist.registry import register
 from querist.storage.atomic import remove, write_file
@@ -137,8 +138,7 @@ class CommandLearner:
         Raises:
             LearnerError: there is no such program, or its answer has another shape.
         """
-        if self._classes is None:
-            raise LearnerError("a regression learner has no class probabilities")
+        refuse_numbers(self.task)
         found = self._predictions(features)
         if found.shape != (len(features), self._classes):
             raise self._misfit(found, f"({len(features)}, {self._classes}) class probabilities")

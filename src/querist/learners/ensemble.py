@@ -21,9 +21,10 @@ from querist.config.training import TrainingConfig
 from querist.errors import ConfigurationError, LearnerError
 from querist.learners.bootstrap import bootstrap_counts
 from querist.learners.build import LearnerContext, as_learner
-from querist.learners.member import named_member, threads_of
+from querist.learners.member import named_member
 from querist.learners.one_by_one import OneByOne, is_of_members
 from querist.learners.passes import in_chunks
+from querist.learners.samples import refuse_numbers, without_single_column
 from querist.learners.stacked import ELEMENTWISE, StackedMembers, why_not_stacked, with_counts
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
@@ -160,7 +161,6 @@ class StackedEnsemble:
         assert isinstance(whole, TorchLearner)
         self._whole = whole
         self._bootstrap = bootstrap
-        self._threads = threads_of(context, whole.module)
         self.task = whole.task
         self.classes = context.classes
         self.device = whole.device
@@ -203,20 +203,15 @@ class StackedEnsemble:
         Raises:
             LearnerError: the ensemble predicts numbers.
         """
-        if self.task is Task.REGRESSION:
-            raise LearnerError("a regression learner has no class probabilities")
-        return in_chunks(
-            self._whole, features, self.module.probabilities, threads=self._threads, rows=1
-        )
+        refuse_numbers(self.task)
+        return in_chunks(self._whole, features, self.module.probabilities, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(k, n)`, or numbers `(k, n)` or `(k, n, d)`, of each member."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba_samples(features).argmax(2)
-        found = in_chunks(
-            self._whole, features, self.module.outputs, threads=self._threads, rows=1
-        ).float()
-        return found[:, :, 0] if found.ndim == 3 and found.shape[2] == 1 else found
+        found = in_chunks(self._whole, features, self.module.outputs, rows=1).float()
+        return without_single_column(found)
 
     def state_files(self) -> dict[str, bytes]:
         """The stacked weights, and the optimizer's state beside them."""

@@ -30,8 +30,10 @@ from querist.learners.curvature import (
 from querist.learners.evidence import best_noise, best_prior
 from querist.learners.last_layer import LastLayer
 from querist.learners.losses import probabilities
-from querist.learners.member import named_member, threads_of, torch_member
-from querist.learners.passes import CHUNK, in_chunks
+from querist.learners.member import named_member, torch_member
+from querist.learners.passes import in_chunks
+from querist.learners.samples import refuse_numbers, without_single_column
+from querist.learners.scoring import CHUNK
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
@@ -94,7 +96,6 @@ class Laplace:
             sample=context.sample,
             prior=self._prior,
             samples=self._samples,
-            threads=threads_of(context, member.module),
             seed=derive_seed(context.seed, 0, "setup", "laplace draws"),
         )
 
@@ -114,7 +115,6 @@ class LaplaceLearner:
         sample: features of one sample `(1, ...)`.
         prior: precision of the weights; None = by the marginal likelihood.
         samples: draws of the weights.
-        threads: CPU threads of a prediction.
         seed: of the draws before it is fitted.
 
     Raises:
@@ -128,7 +128,6 @@ class LaplaceLearner:
         sample: torch.Tensor,
         prior: float | None,
         samples: int,
-        threads: int,
         seed: int,
     ) -> None:
         if member.loss not in ("cross_entropy", "bce_with_logits", "mse"):
@@ -141,7 +140,6 @@ class LaplaceLearner:
         self._layer = LastLayer(member.module, to_device(sample, member.device, member.dtype))
         self._given = prior
         self._samples = samples
-        self._threads = threads
         self._first_seed = seed
         self.task = member.task
         self.classes = member.classes
@@ -172,7 +170,7 @@ class LaplaceLearner:
     def fit(self, labeled: LabeledSet, job: TrainingJob) -> TrainingReport:
         """Train the module, then pass all labels once more for the curvature."""
         report = self._member.fit(labeled, job)
-        with torch.no_grad(), torch_threads(self._threads):
+        with torch.no_grad(), torch_threads(self._member.threads):
             self._member.module.eval()
             curvature, prior, noise = self._posterior(labeled)
             seed = derive_seed(job.seed, job.iteration, "train", "laplace draws")
@@ -228,14 +226,14 @@ class LaplaceLearner:
         Raises:
             LearnerError: the learner predicts numbers.
         """
-        self._refuse_numbers()
+        refuse_numbers(self.task)
 
         def one(part: torch.Tensor) -> torch.Tensor:
             inputs, outputs = self._pass(part)
             shrunk = outputs / (1 + math.pi / 8 * self._variances.of(inputs)).sqrt()
             return probabilities(shrunk, self._member.loss)
 
-        return in_chunks(self._member, features, one, threads=self._threads)
+        return in_chunks(self._member, features, one)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`, or the module's numbers `(n,)` or `(n, d)`."""
@@ -255,7 +253,6 @@ class LaplaceLearner:
             self._member,
             features,
             lambda part: self._variances.of(self._pass(part)[0]) + self.noise,
-            threads=self._threads,
         )
         return found[:, 0] if self._layer.outputs == 1 else found
 
@@ -267,12 +264,12 @@ class LaplaceLearner:
         Raises:
             LearnerError: the learner predicts numbers.
         """
-        self._refuse_numbers()
+        refuse_numbers(self.task)
 
         def one(part: torch.Tensor) -> torch.Tensor:
             return torch.stack([probabilities(o, self._member.loss) for o in self._drawn(part)])
 
-        return in_chunks(self._member, features, one, threads=self._threads, rows=1)
+        return in_chunks(self._member, features, one, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(t, n)`, or numbers `(t, n)` or `(t, n, d)`, of each draw.
@@ -281,16 +278,12 @@ class LaplaceLearner:
         """
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba_samples(features).argmax(2)
-        found = in_chunks(self._member, features, self._drawn, threads=self._threads, rows=1)
-        return found[:, :, 0] if self._layer.outputs == 1 else found
+        found = in_chunks(self._member, features, self._drawn, rows=1)
+        return without_single_column(found)
 
     def _drawn(self, part: torch.Tensor) -> torch.Tensor:
         inputs, outputs = self._pass(part)
         return outputs + torch.einsum("nd,tcd->tnc", inputs, self._draws)
-
-    def _refuse_numbers(self) -> None:
-        if self.task is Task.REGRESSION:
-            raise LearnerError("a regression learner has no class probabilities")
 
     def state_files(self) -> dict[str, bytes]:
         """The module's files, and once it was fitted the factors of the curvature."""
@@ -311,7 +304,7 @@ class LaplaceLearner:
         tensors = load_safetensors(files[_STATE])
         prior, noise = tensors.pop("prior_and_noise").tolist()
         seed = int(tensors.pop("seed"))
-        with torch_threads(self._threads):
+        with torch_threads(self._member.threads):
             self._use(curvature_from(tensors), prior, noise, seed)
         self._fitted = True
 

@@ -16,8 +16,13 @@ from querist.errors import ConfigurationError, LearnerError
 from querist.learners.build import LearnerContext
 from querist.learners.losses import probabilities
 from querist.learners.masks import Masks, dropout_layers
-from querist.learners.member import named_member, threads_of, torch_member
+from querist.learners.member import named_member, torch_member
 from querist.learners.passes import in_chunks
+from querist.learners.samples import (
+    MeanOfSamples,
+    refuse_numbers,
+    without_single_column,
+)
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
@@ -58,25 +63,22 @@ class McDropout:
         """
         member = torch_member("mc_dropout", self._member, context)
         seed = derive_seed(context.seed, 0, "setup", "dropout masks")
-        return McDropoutLearner(
-            member, samples=self._samples, seed=seed, threads=threads_of(context, member.module)
-        )
+        return McDropoutLearner(member, samples=self._samples, seed=seed)
 
 
-class McDropoutLearner:
+class McDropoutLearner(MeanOfSamples):
     """Predicts the mean over masks of dropout.
 
     Args:
         member: a learner whose module has dropout layers.
         samples: how many masks.
         seed: of the masks before it is fitted.
-        threads: CPU threads of a prediction.
 
     Raises:
         LearnerError: there is no dropout layer, or the module has a `predict_proba` of its own.
     """
 
-    def __init__(self, member: TorchLearner, *, samples: int, seed: int, threads: int) -> None:
+    def __init__(self, member: TorchLearner, *, samples: int, seed: int) -> None:
         name = type(member.module).__name__
         if not dropout_layers(member.module):
             raise LearnerError(
@@ -91,7 +93,6 @@ class McDropoutLearner:
         self._member = member
         self._samples = samples
         self._first_seed = self._seed = seed
-        self._threads = threads
         self._masks = Masks(member.module)
         self.task = member.task
         self.classes = member.classes
@@ -116,36 +117,25 @@ class McDropoutLearner:
                 found.append(self._member.module(features).float())
         return torch.stack(found)
 
-    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        """Class probabilities `(n, c)`, the mean over masks."""
-        return self.predict_proba_samples(features).mean(0)
-
-    def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`, the mean over masks."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba(features).argmax(1)
-        return self.predict_samples(features).mean(0)
-
     def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class probabilities under each mask `(t, n, c)`.
 
         Raises:
             LearnerError: the learner predicts numbers.
         """
-        if self.task is Task.REGRESSION:
-            raise LearnerError("a regression learner has no class probabilities")
+        refuse_numbers(self.task)
 
         def one(part: torch.Tensor) -> torch.Tensor:
             return torch.stack([probabilities(o, self._member.loss) for o in self._outputs(part)])
 
-        return in_chunks(self._member, features, one, threads=self._threads, rows=1)
+        return in_chunks(self._member, features, one, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(t, n)`, or numbers `(t, n)` or `(t, n, d)`, under each mask."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba_samples(features).argmax(2)
-        found = in_chunks(self._member, features, self._outputs, threads=self._threads, rows=1)
-        return found[:, :, 0] if found.ndim == 3 and found.shape[2] == 1 else found
+        found = in_chunks(self._member, features, self._outputs, rows=1)
+        return without_single_column(found)
 
     def state_files(self) -> dict[str, bytes]:
         """The module's files, and the seed of the masks."""

@@ -14,7 +14,6 @@ from querist.errors import ConfigurationError, LearnerError
 from querist.learners.build import LearnerContext
 from querist.learners.torch_learner import TorchLearner
 from querist.registry import check_options
-from querist.training.threads import choose_threads
 
 
 def named_member(owner: str, member: str | Mapping[str, Any]) -> Component:
@@ -48,9 +47,3 @@ def torch_member(owner: str, component: Component, context: LearnerContext) -> T
     )
     assert isinstance(learner, TorchLearner)
     return learner
-
-
-def threads_of(context: LearnerContext, module: torch.nn.Module) -> int:
-    """The CPU threads that passes through a module take."""
-    weights = sum(parameter.numel() for parameter in module.parameters())
-    return choose_threads(context.settings.training.threads, weights)

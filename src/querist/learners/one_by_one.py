@@ -13,11 +13,11 @@ import torch
 
 from querist.errors import LearnerError
 from querist.learners.bootstrap import bootstrap_counts
+from querist.learners.samples import MeanOfSamples
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, PartialCheckpoints
 from querist.randomness import SETUP, derive_seed
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
-from querist.values import Task
 
 _MEMBER = re.compile(r"member_(\d{3})\.(.+)")
 _DONE = "ensemble.json"
@@ -30,7 +30,7 @@ def is_of_members(files: Mapping[str, bytes]) -> bool:
     return any(_MEMBER.fullmatch(name) for name in files)
 
 
-class OneByOne:
+class OneByOne(MeanOfSamples):
     """Trains learners one after the other and predicts the mean of what they predict.
 
     Args:
@@ -89,16 +89,6 @@ class OneByOne:
             partial=None if kept.partial is None else _MemberPartial(kept, k * job.epochs),
             on_epoch=on_epoch,
         )
-
-    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        """The mean of the members' class probabilities `(n, c)`."""
-        return self.predict_proba_samples(features).mean(0)
-
-    def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(n,)`, or the mean of the members' numbers `(n,)` or `(n, d)`."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba(features).argmax(1)
-        return self.predict_samples(features).mean(0)
 
     def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class probabilities of each member `(k, n, c)`."""

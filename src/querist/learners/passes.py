@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import torch
 
+from querist.learners.scoring import CHUNK, chunk_by_chunk
 from querist.learners.torch_learner import TorchLearner
 from querist.training.batches import to_device
 from querist.training.threads import torch_threads
-
-CHUNK = 65536
-"""Rows of a pass at most."""
 
 
 def in_chunks(
@@ -19,22 +17,21 @@ def in_chunks(
     features: torch.Tensor,
     one: Callable[[torch.Tensor], torch.Tensor],
     *,
-    threads: int,
     rows: int = 0,
 ) -> torch.Tensor:
     """What `one` gives for all features, on the CPU; the module is in evaluation mode.
 
     Args:
-        learner: whose device and type features are brought to.
+        learner: whose device and type features are brought to, and whose threads it takes.
         features: `(n, ...)`.
         one: features on the device -> anything with as many rows.
-        threads: CPU threads of torch.
         rows: the dimension of the result that counts rows.
     """
     learner.module.eval()
-    with torch.no_grad(), torch_threads(threads):
-        parts = [
-            one(to_device(part, learner.device, learner.dtype)).cpu()
-            for part in features.split(CHUNK)
-        ]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=rows)
+    with torch.no_grad(), torch_threads(learner.threads):
+        return chunk_by_chunk(
+            features,
+            CHUNK,
+            lambda part: one(to_device(part, learner.device, learner.dtype)).cpu(),
+            rows=rows,
+        )

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from querist.training.batches import to_device
 from querist.training.devices import on_device
 
 CHUNK = 65_536
@@ -24,6 +25,18 @@ CUDA_CHUNK = 262_144
 
 _log = logging.getLogger(__name__)
 Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+def chunk_by_chunk(
+    features: torch.Tensor,
+    size: int,
+    one: Forward,
+    *,
+    rows: int = 0,
+) -> torch.Tensor:
+    """What `one` gives for all features, `size` rows at a time; dimension `rows` counts rows."""
+    parts = [one(part) for part in features.split(size)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=rows)
 
 
 class Scoring:
@@ -68,12 +81,11 @@ class Scoring:
                     self._capture = False
                     _log.warning("scoring is not captured: %s", str(error).splitlines()[0])
             size = CHUNK if self._device.type == "cpu" else CUDA_CHUNK
-            parts = [self._forward(self._there(part)) for part in features.split(size)]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            return chunk_by_chunk(features, size, lambda part: self._forward(self._there(part)))
 
     def _there(self, part: torch.Tensor) -> torch.Tensor:
-        kind = self._dtype if part.is_floating_point() else part.dtype
-        return part.to(self._device, kind)
+        found: torch.Tensor = to_device(part, self._device, self._dtype)
+        return found
 
     def _pipelined(self, features: torch.Tensor) -> torch.Tensor:
         row = features.shape[1:]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from querist.errors import ConfigurationError, LearnerError, UnknownNameError
+from querist.learners.samples import refuse_numbers
 from querist.learners.trusted_types import TRUSTED
 from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
@@ -158,8 +159,7 @@ class SklearnLearner:
         Raises:
             LearnerError: the learner predicts numbers, or was never fitted.
         """
-        if self.task is Task.REGRESSION:
-            raise LearnerError("a regression learner has no class probabilities")
+        refuse_numbers(self.task)
         with self._limited():
             return torch.from_numpy(self._proba(flat(features)))
 

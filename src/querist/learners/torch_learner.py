@@ -12,6 +12,7 @@ import torch
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.losses import LOSSES, choose_loss, probabilities
+from querist.learners.samples import refuse_numbers
 from querist.learners.scoring import Scoring
 from querist.learners.warm_start import shrink_and_perturb
 from querist.pools.labeled import LabeledSet
@@ -105,7 +106,7 @@ class TorchLearner:
         self._loop = loop
         self._remake = remake
         self._parameters = sum(p.numel() for p in self.module.parameters())
-        self._threads = choose_threads(settings.threads, self._parameters)
+        self.threads = choose_threads(settings.threads, self._parameters)
         self._captures = Captures()
         self._own_proba = _method(self.module, "predict_proba")
         self._scoring = Scoring(
@@ -187,7 +188,7 @@ class TorchLearner:
             captures=self._captures,
             optimizer_state=None if job.settings.reset_optimizer else self._optimizer_state,
         )
-        with torch_threads(self._threads), seeded_globally(job.epoch_seed(0)):
+        with torch_threads(self.threads), seeded_globally(job.epoch_seed(0)):
             report = self._loop(self.module, labeled, job)
         self.module.eval()
         self._optimizer_state = report.optimizer_state
@@ -216,7 +217,7 @@ class TorchLearner:
     def _score(self, features: torch.Tensor) -> torch.Tensor:
         """What `_forward` gives for every row, on the CPU."""
         self.module.eval()
-        with torch_threads(self._threads), tensor_cores(self._settings):
+        with torch_threads(self.threads), tensor_cores(self._settings):
             return self._scoring(features)
 
     def _forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -239,8 +240,7 @@ class TorchLearner:
         Raises:
             LearnerError: the learner predicts numbers.
         """
-        if self.task is Task.REGRESSION:
-            raise LearnerError("a regression learner has no class probabilities")
+        refuse_numbers(self.task)
         return self._score(features)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:

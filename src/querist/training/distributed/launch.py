@@ -30,7 +30,6 @@ from querist.training.distributed.ray_train import (
 )
 from querist.training.distributed.torchrun import start_ranks
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
-from querist.training.threads import choose_threads
 
 if TYPE_CHECKING:
     from querist.learners.torch_learner import TorchLearner
@@ -49,10 +48,8 @@ def fit_in_processes(learner: TorchLearner, labeled: Any, job: TrainingJob) -> T
         ConfigurationError: the model cannot be built in another process.
     """
     recipe = _recipe(learner)
-    weights = sum(p.numel() for p in learner.module.parameters())
-    threads = choose_threads(recipe.training.threads, weights) // job.settings.processes
     on_ray = _on_ray(job.settings)
-    ranks = _ranks(job.settings, max(1, threads), on_ray)
+    ranks = _ranks(job.settings, max(1, learner.threads // job.settings.processes), on_ray)
     with _job_folder(learner.folder, job.iteration) as path:
         folder = JobFolder(path)
         folder.write(learner, recipe, labeled, job, ranks)
