@@ -7,7 +7,7 @@ keep coming.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ import torch
 from querist.config.training import TrainingConfig
 from querist.errors import ConfigurationError, LearnerError
 from querist.pools import LabeledSet
-from querist.training.batches import to_device
+from querist.training.batches import to_device, training_batches
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.training.optimizers import check_optimizer, find_optimizer
 from querist.training.weights import (
@@ -32,8 +32,6 @@ NOT_FOLLOWED = (
     "compile", "last_batch", "processes", "distributed",
 )  # fmt: skip
 """Settings that this loop has no use for; it refuses them rather than leave them unheard."""
-
-Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
 class Alternating:
@@ -81,7 +79,7 @@ class Alternating:
                 does not do.
         """
         check_settings(job.settings)
-        data = on_device(labeled, job)
+        batches = training_batches(labeled, job)
         parts = self._parts(module)
         optimizers = self._optimizers(parts, job)
         epoch, steps, loss, validation_loss = 0, 0, None, None
@@ -98,7 +96,7 @@ class Alternating:
             torch.manual_seed(job.epoch_seed(epoch))
             module.train()
             losses = []
-            for batch in batches(data, job, epoch):
+            for batch in batches.epoch(job.epoch_seed(epoch)):
                 turn = self._whose_turn(steps)
                 losses.append(take_step(module, batch, job, parts, turn, optimizers[turn]))
                 steps += 1
@@ -111,8 +109,7 @@ class Alternating:
             validation_loss = validate(module, job)
             epoch += 1
             job.on_epoch(EpochReport(epoch, job.epochs, loss, validation_loss))
-            every = job.settings.checkpoint_epochs
-            if job.partial is not None and every and epoch % every == 0 and epoch < job.epochs:
+            if job.partial is not None and job.keeps_state(epoch):
                 state = {"steps": steps, "loss": loss, **states(optimizers)}
                 job.partial.save(
                     epoch,
@@ -194,19 +191,10 @@ def check_one_step_a_batch(optimizer: str) -> None:
         )
 
 
-def on_device(labeled: LabeledSet, job: TrainingJob) -> Tensors:
+def on_device(labeled: LabeledSet, job: TrainingJob) -> tuple[torch.Tensor, torch.Tensor]:
     """Features and targets of a set, on the device."""
     features = to_device(labeled.features(), job.device, job.dtype)
     return features, to_device(labeled.targets, job.device, job.dtype)
-
-
-def batches(data: Tensors, job: TrainingJob, epoch: int) -> Iterator[Tensors]:
-    """The batches of one epoch, in the order that the epoch's seed gives."""
-    features, targets = data
-    shuffle = torch.Generator().manual_seed(job.epoch_seed(epoch))
-    order = torch.randperm(len(features), generator=shuffle).to(job.device)
-    for rows in order.split(job.settings.batch_size):
-        yield features[rows], targets[rows]
 
 
 def take_step(

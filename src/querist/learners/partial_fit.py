@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from querist.errors import ConfigurationError, LearnerError
 from querist.learners.build import LearnerContext
@@ -18,6 +17,8 @@ from querist.learners.sklearn_learner import STATE, SklearnLearner, flat, sklear
 from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
 from querist.registry import register
+from querist.training.batches import Order
+from querist.training.early_stopping import is_best
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.training.threads import choose_threads
 
@@ -138,12 +139,7 @@ class PartialFitLearner(SklearnLearner):
     ) -> None:
         progress.epoch += 1
         progress.train_loss = self._training_loss(features, targets)
-        if not math.isfinite(progress.train_loss):
-            raise LearnerError(
-                f"the training loss must be finite, it is {progress.train_loss} in epoch "
-                f"{progress.epoch} of iteration {job.iteration}: lower the learning rate, or scale "
-                "the features"
-            )
+        job.check_loss(progress.train_loss, progress.epoch, "or scale the features")
         if job.validation is not None:
             progress.validation_loss = self._training_loss(
                 flat(job.validation.features()), job.validation.targets.numpy()
@@ -152,20 +148,13 @@ class PartialFitLearner(SklearnLearner):
         job.on_epoch(
             EpochReport(progress.epoch, job.epochs, progress.train_loss, progress.validation_loss)
         )
-        every = job.settings.checkpoint_epochs
-        due = every > 0 and progress.epoch % every == 0 and progress.epoch < job.epochs
-        if due and job.partial is not None:
+        if job.partial is not None and job.keeps_state(progress.epoch):
             job.partial.save(progress.epoch, self._kept(progress))
 
     def _watch(self, job: TrainingJob, progress: _Progress, loss: float) -> None:
         early = job.settings.early_stopping
-        if early is None:
-            return
-        if loss < progress.best_loss - early.min_delta:
-            progress.best_loss, progress.best_epoch = loss, progress.epoch
-            if early.restore_best:
-                progress.best = copy.deepcopy(self._fitted)
-        progress.stopped = progress.epoch - progress.best_epoch >= early.patience
+        if early is not None and is_best(progress, loss, early) and early.restore_best:
+            progress.best = copy.deepcopy(self._fitted)
 
     def _begun(self, job: TrainingJob) -> _Progress:
         """Where this training is: at its beginning, or where a killed one left off."""
@@ -208,12 +197,7 @@ class _Progress:
 
 def _batches(n: int, job: TrainingJob, seed: int) -> Iterator[np.ndarray[Any, Any]]:
     """Row numbers of the batches of an epoch, in its order."""
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).numpy()
     size, last = job.settings.batch_size, job.settings.last_batch
-    for start in range(0, n, size):
-        rows = order[start : start + size]
-        if len(rows) < size and last == "drop" and start:
-            return
-        if len(rows) < size and last == "fill":
-            rows = np.concatenate([rows, np.resize(order, size - len(rows))])
-        yield rows
+    # Fewer samples than a batch are learned from all the same.
+    order = Order(n, size, "keep" if last == "drop" and n < size else last)
+    return (rows.numpy() for rows in order.indices(seed).split(size))

@@ -22,6 +22,7 @@ from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
 from querist.training.group import Alone, Group
 from querist.training.job import TrainingJob
+from querist.training.nested import with_tensors
 
 EVALUATION_BATCH = 1024
 """Samples of a validation batch at least: nothing is learned from it, so it may be large."""
@@ -229,19 +230,12 @@ def to_device(
     batch: Any, device: torch.device, dtype: torch.dtype, *, non_blocking: bool = False
 ) -> Any:
     """A (nested) batch on the device, floating tensors as `dtype`."""
-    if isinstance(batch, torch.Tensor):
-        kind = dtype if batch.is_floating_point() else batch.dtype
-        return batch.to(device, kind, non_blocking=non_blocking)
-    if isinstance(batch, list | tuple):
-        parts = [to_device(part, device, dtype, non_blocking=non_blocking) for part in batch]
-        # A named tuple takes its fields one by one.
-        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-    if isinstance(batch, dict):
-        return {
-            key: to_device(part, device, dtype, non_blocking=non_blocking)
-            for key, part in batch.items()
-        }
-    return batch
+
+    def there(tensor: torch.Tensor) -> torch.Tensor:
+        kind = dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(device, kind, non_blocking=non_blocking)
+
+    return with_tensors(batch, there)
 
 
 def training_batches(labeled: Any, job: TrainingJob) -> Batches:

@@ -20,6 +20,7 @@ from querist.faults import crash_point
 from querist.training.captures import Captures, Graph
 from querist.training.clock import EVERY, Clock
 from querist.training.job import TrainingJob
+from querist.training.nested import leaves
 from querist.training.recording import (
     CaptureError,
     OperationGraph,
@@ -38,7 +39,7 @@ MOST_GRAPHS = 64
 WARM_UP = {"cpu": 32, "cuda": 3}
 """Steps of one shape before it is captured: about what a capture costs."""
 
-_STATELESS_RATE = ("SGD", "Adam", "AdamW", "Adagrad")
+_RATE_IS_A_TENSOR = ("SGD", "Adam", "AdamW", "Adagrad")
 """Optimizers whose fused step takes the learning rate as a tensor."""
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class CapturedStep:
         """Whether the learning rate may change under a capture."""
         optimizer = self.eager.optimizer
         fused = all(group.get("fused") for group in optimizer.param_groups)
-        return fused and type(optimizer).__name__ in _STATELESS_RATE
+        return fused and type(optimizer).__name__ in _RATE_IS_A_TENSOR
 
     def begin_epoch(self) -> None:
         """The learning rate may have changed, and so may whatever else a capture rests on."""
@@ -126,18 +127,18 @@ class CapturedStep:
         if self._steps % EVERY == 1:
             self._basis = None  # the first step makes the optimizer's state
             return self.eager.timed(batches)
-        leaves = _leaves(batch)
-        if leaves is None:
+        tensors = leaves(batch)
+        if not all(isinstance(leaf, torch.Tensor) for leaf in tensors):
             self._refuse("a batch holds something that is no tensor")
             return self.eager(batches)
-        names = tuple(batch) if isinstance(batch, Mapping) else ()
-        key = (self._what_it_rests_on(), names, *[(t.shape, t.dtype) for t in leaves])
+        names = tuple(batch) if isinstance(batch, dict) else ()
+        key = (self._what_it_rests_on(), names, *[(t.shape, t.dtype) for t in tensors])
         graph = self._captures.graphs.get(key)
         if graph is None:
-            return self._record(key, batch, leaves)
+            return self._record(key, batch, tensors)
         self.replayed += 1
         crash_point("train.step")
-        return graph([*self._state, *leaves])
+        return graph([*self._state, *tensors])
 
     def _what_it_rests_on(self) -> int:
         if self._basis is not None:
@@ -170,7 +171,7 @@ class CapturedStep:
         self._basis = self._captures.basis(about)
         return self._basis
 
-    def _record(self, key: Any, batch: Any, leaves: list[torch.Tensor]) -> torch.Tensor:
+    def _record(self, key: Any, batch: Any, tensors: list[torch.Tensor]) -> torch.Tensor:
         """Take the step, and capture it on the way if it has been seen often enough."""
         captures, kind = self._captures, self._job.device.type
         refused = captures.refused.get(key[0])
@@ -184,7 +185,7 @@ class CapturedStep:
         started = time.perf_counter()
         record = _record_operations if kind == "cpu" else _record_cuda_graph
         try:
-            loss, graph = record(self, batch, leaves)
+            loss, graph = record(self, batch, tensors)
         finally:
             self.eager.forget_gradients()
             self._clock.add("capture", time.perf_counter() - started)
@@ -240,14 +241,14 @@ def tell(captures: Captures, job: TrainingJob, reason: str) -> None:
 
 
 def _record_operations(
-    step: CapturedStep, batch: Any, leaves: list[torch.Tensor]
+    step: CapturedStep, batch: Any, tensors: list[torch.Tensor]
 ) -> tuple[torch.Tensor, Graph | str]:
     """The step's loss, and its graph or why there is none.
 
     The step is taken as it is, taken back, and taken once more under the recorder's eyes: so a
     recording that fails, or that does something else, costs nothing but time.
     """
-    inputs = [*step.state, *leaves]
+    inputs = [*step.state, *tensors]
     before, random_before = [t.clone() for t in inputs], torch.default_generator.get_state()
     places = step.places()
     loss = step.eager((batch,))
@@ -276,28 +277,11 @@ def _put_back(inputs: Tensors, values: Tensors, random_state: torch.Tensor) -> N
 
 
 def _record_cuda_graph(
-    step: CapturedStep, batch: Any, leaves: list[torch.Tensor]
+    step: CapturedStep, batch: Any, tensors: list[torch.Tensor]
 ) -> tuple[torch.Tensor, Graph | str]:
     from querist.training.cuda_graphs import CudaGraph
 
-    return CudaGraph.capture(step.step, batch, leaves, skip=len(step.state))
-
-
-def _leaves(batch: Any) -> list[torch.Tensor] | None:
-    """The tensors of a (nested) batch; None where it holds something else."""
-    if isinstance(batch, torch.Tensor):
-        return [batch]
-    if isinstance(batch, Mapping):
-        batch = list(batch.values())
-    if not isinstance(batch, list | tuple):
-        return None
-    found: list[torch.Tensor] = []
-    for part in batch:
-        leaves = _leaves(part)
-        if leaves is None:
-            return None
-        found += leaves
-    return found
+    return CudaGraph.capture(step.step, batch, tensors, skip=len(step.state))
 
 
 def _options(group: Mapping[str, Any]) -> tuple[Any, ...]:

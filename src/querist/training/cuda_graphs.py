@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from querist.training.nested import with_tensors
 from querist.training.recording import Tensors
 
 
@@ -30,14 +31,15 @@ class CudaGraph:
 
     @classmethod
     def capture(
-        cls, step: Callable[[Any], torch.Tensor], batch: Any, leaves: Tensors, *, skip: int
+        cls, step: Callable[[Any], torch.Tensor], batch: Any, tensors: Tensors, *, skip: int
     ) -> tuple[torch.Tensor, CudaGraph | str]:
         """Take the step once for real, capture it, and give its loss and the graph.
 
         In the place of the graph there are words where the step cannot be captured.
         """
-        copies = [leaf.clone() for leaf in leaves]
-        static = _with_leaves(batch, iter(copies))
+        copies = [tensor.clone() for tensor in tensors]
+        following = iter(copies)
+        static = with_tensors(batch, lambda _: next(following))
         beside, main = torch.cuda.Stream(), torch.cuda.current_stream()
         beside.wait_stream(main)
         with torch.cuda.stream(beside):
@@ -59,13 +61,3 @@ class CudaGraph:
         self._graph.replay()
         # The next replay overwrites it.
         return self._loss.clone()
-
-
-def _with_leaves(batch: Any, leaves: Any) -> Any:
-    """A batch of the same form with other tensors."""
-    if isinstance(batch, torch.Tensor):
-        return next(leaves)
-    if isinstance(batch, Mapping):
-        return {key: _with_leaves(part, leaves) for key, part in batch.items()}
-    parts = [_with_leaves(part, leaves) for part in batch]
-    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)

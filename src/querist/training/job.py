@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from querist.config.training import TrainingConfig
+from querist.errors import LearnerError
 from querist.pools.labeled import LabeledSet
 from querist.protocols import PartialCheckpoints, TrainStep, ValidateStep
 from querist.randomness import derive_seed
@@ -87,6 +89,23 @@ class TrainingJob:
     def lr(self) -> float | None:
         """Learning rate where it is not the optimizer's own."""
         return None if self.iteration == 0 else self.settings.fine_tuning_lr
+
+    def keeps_state(self, epoch: int) -> bool:
+        """Whether the state after so many epochs is kept, where there is a place for it."""
+        every = self.settings.checkpoint_epochs
+        return every > 0 and epoch % every == 0 and epoch < self.epochs
+
+    def check_loss(self, loss: float, epoch: int, advice: str) -> None:
+        """Refuse a training loss that is not finite; `advice` is what else may help.
+
+        Raises:
+            LearnerError: it is not.
+        """
+        if not math.isfinite(loss):
+            raise LearnerError(
+                f"the training loss must be finite, it is {loss} in epoch {epoch} of iteration "
+                f"{self.iteration}: lower the learning rate, {advice}"
+            )
 
     def epoch_seed(self, epoch: int) -> int:
         """The seed of one epoch's order and dropout."""

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from querist.errors import LearnerError
 from querist.faults import crash_point
 from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
@@ -23,6 +22,7 @@ from querist.training.clock import EVERY, Clock
 from querist.training.compiled import compile_in_place
 from querist.training.devices import on_device
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.training.nested import tensors_in
 from querist.training.precision import tensor_cores
 from querist.training.state import TrainingState
 from querist.training.steps import EagerStep
@@ -73,10 +73,10 @@ class _Training:
     def run(self) -> TrainingReport:
         state, job = self.state, self.job
         while state.epoch < job.epochs and not state.stopped:
-            seed = job.epoch_seed(state.epoch)
-            # Dropout differs from process to process, or they would learn the same masks.
-            own = derive_seed(seed, 0, "train", f"rank {job.group.rank}")
-            _seed(seed if job.group.rank == 0 else own, job.device)
+            own = seed = job.epoch_seed(state.epoch)
+            if job.group.rank:  # its dropout differs, or all would learn the same masks
+                own = derive_seed(seed, 0, "train", f"rank {job.group.rank}")
+            _seed(own, job.device)
             seconds = self._train_epoch(seed)
             if self.validation is not None:
                 with self.clock.part("validation"):
@@ -104,12 +104,7 @@ class _Training:
         state.train_loss = job.group.mean(loss, len(losses))
         state.steps += len(losses)
         state.samples += self.batches.samples * job.group.size
-        if not math.isfinite(state.train_loss):
-            raise LearnerError(
-                f"the training loss must be finite, it is {state.train_loss} in epoch "
-                f"{state.epoch + 1} of iteration {job.iteration}: lower the learning rate, or "
-                "check the targets"
-            )
+        job.check_loss(state.train_loss, state.epoch + 1, "or check the targets")
         return seconds
 
     def _after_epoch(self, seconds: float) -> None:
@@ -123,9 +118,7 @@ class _Training:
         job.on_epoch(
             EpochReport(state.epoch, job.epochs, state.train_loss, state.validation_loss, rate, lr)
         )
-        every = job.settings.checkpoint_epochs
-        due = every > 0 and state.epoch % every == 0 and state.epoch < job.epochs
-        if job.partial is not None and due and job.group.rank == 0:
+        if job.partial is not None and job.keeps_state(state.epoch) and job.group.rank == 0:
             with self.clock.part("checkpoint"):
                 job.partial.save(state.epoch, state.files(self.module))
 
@@ -192,15 +185,6 @@ def _seed(seed: int, device: torch.device) -> None:
 
 def _validate(module: torch.nn.Module, batches: Batches, job: TrainingJob) -> float | None:
     """Mean of what `validate_step` returns over the batches; None when it returns nothing."""
-
-    def size_of(part: Any) -> int | None:
-        """The length of the first tensor in a (nested) batch."""
-        if isinstance(part, torch.Tensor):
-            return len(part) if part.ndim else None
-        inside = part.values() if isinstance(part, dict) else part
-        parts = inside if isinstance(part, dict | list | tuple) else ()
-        return next((n for n in map(size_of, parts) if n is not None), None)
-
     module.eval()
     values, sizes = [], []
     with torch.no_grad():
@@ -208,7 +192,8 @@ def _validate(module: torch.nn.Module, batches: Batches, job: TrainingJob) -> fl
             value = job.validate_step(module, batch)
             if value is not None:
                 values.append(value)
-                sizes.append(size_of(batch) or 1)
+                lengths = (len(tensor) for tensor in tensors_in(batch) if tensor.ndim)
+                sizes.append(next(lengths, 0) or 1)
     module.train()
     seen = sum(sizes)
     own = sum(float(v) * s for v, s in zip(values, sizes, strict=True)) / max(seen, 1)

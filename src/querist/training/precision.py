@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -14,10 +14,10 @@ _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def autocast_of(
     settings: TrainingConfig, device: torch.device
-) -> Callable[[], AbstractContextManager[object]]:
-    """What to compute a loss inside of."""
+) -> Callable[[], AbstractContextManager[object]] | None:
+    """What to compute a loss inside of; None where that is nothing."""
     if settings.mixed_precision is None:
-        return nullcontext
+        return None
     half = _HALVES[settings.mixed_precision]
     return lambda: torch.autocast(device.type, half)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from querist.errors import ConfigurationError
+from querist.training.early_stopping import is_best
 from querist.training.job import TrainingJob
 from querist.training.optimizers import build_optimizer, build_scheduler
 from querist.training.precision import scaler_of
@@ -80,7 +81,8 @@ class TrainingState:
                 settings.scheduler.name, settings.scheduler.options, optimizer
             )
         state = cls(optimizer, scheduler, scaler_of(settings, job.device))
-        found = job.group.agree(None if job.partial is None else job.partial.latest())
+        partial = job.partial if job.group.rank == 0 else None
+        found = job.group.agree(None if partial is None else partial.latest())
         if found is not None:
             state._load(module, found[1])
         return state
@@ -114,11 +116,8 @@ class TrainingState:
         early = job.settings.early_stopping
         if early is None or self.validation_loss is None:
             return
-        if self.validation_loss < self.best_loss - early.min_delta:
-            self.best_loss, self.best_epoch = self.validation_loss, self.epoch
-            if early.restore_best:
-                self.best_weights = {k: v.clone() for k, v in module.state_dict().items()}
-        self.stopped = self.epoch - self.best_epoch >= early.patience
+        if is_best(self, self.validation_loss, early) and early.restore_best:
+            self.best_weights = {k: v.clone() for k, v in module.state_dict().items()}
 
     def files(self, module: torch.nn.Module) -> dict[str, bytes]:
         """All of it, with the module's weights, by file."""

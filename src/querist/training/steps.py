@@ -37,9 +37,7 @@ class EagerStep:
         self.optimizer = optimizer
         self.parameters = list(module.parameters())
         self.scaler = scaler
-        self._autocast = (
-            None if job.settings.mixed_precision is None else autocast_of(job.settings, job.device)
-        )
+        self._autocast = autocast_of(job.settings, job.device)
         self._train_step = job.group.wrap(module, job.train_step)
         self._group = job.group
         self._clip = job.settings.clip_grad_norm
@@ -103,8 +101,7 @@ class EagerStep:
     def _gradients(
         self, batches: tuple[Any, ...], backward: Callable[[torch.Tensor], None]
     ) -> torch.Tensor:
-        for parameter in self.parameters:
-            parameter.grad = None
+        self.forget_gradients()
         if len(batches) == 1:
             return self._backward(batches[0], backward, 1)
         losses = []
