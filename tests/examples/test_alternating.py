@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from querist.pools import LabeledSet, digits
 from querist.registry import build
 from querist.training.job import EpochReport, TrainingJob
 from querist.training.weights import state_from_bytes, weights_to_bytes
+from tests.shared.memory import Memory
 from tests.shared.runs import component, drive, experiment, new_run  # noqa: F401
 
 SGD = {"name": "SGD", "options": {"lr": 0.1, "momentum": 0.9}}
@@ -52,19 +52,6 @@ def job(iteration: int = 0, partial: Any = None, on_epoch: Any = None, **setting
         partial=partial,
     )
     return made if on_epoch is None else replace(made, on_epoch=on_epoch)
-
-
-class Memory:
-    """Partial checkpoints in memory."""
-
-    def __init__(self) -> None:
-        self.kept: tuple[int, Mapping[str, bytes]] | None = None
-
-    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        self.kept = (epoch, dict(files))
-
-    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
-        return self.kept
 
 
 def test_it_learns() -> None:

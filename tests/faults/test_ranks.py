@@ -16,7 +16,9 @@ import pytest
 
 from querist.training.weights import WEIGHTS
 from tests.shared.killed import REPOSITORY
-from tests.shared.ranked import ALLOWED, INTERRUPTED, Memory, trained
+from tests.shared.memory import Memory
+from tests.shared.ranked import ALLOWED, INTERRUPTED, trained
+from tests.shared.waiting import wait_for
 
 SECONDS = 60.0
 STEPS, EPOCHS = 4, 10
@@ -87,13 +89,6 @@ def left_of(folder: Path) -> list[str]:
         if str(folder).encode() in line:
             found.append(line.replace(b"\0", b" ").decode(errors="replace"))
     return found
-
-
-def wait_for(condition: Any, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])

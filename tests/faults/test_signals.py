@@ -17,6 +17,7 @@ import yaml
 from querist.deployments.embedded_server import PARENT_VARIABLE
 from tests.conftest import Cli
 from tests.shared.killed import EXPERIMENT, ITERATIONS, LABELS, Outcome, outcome
+from tests.shared.waiting import wait_for
 
 HERE = Path(__file__).parent
 SECONDS = 10.0
@@ -61,13 +62,6 @@ def left_by(process: int, folder: Path) -> list[str]:
         if ours and fields[0] != "Z":
             found.append(line.replace(b"\0", b" ").decode(errors="replace"))
     return found
-
-
-def wait_for(condition: Any, seconds: float, what: str) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def undisturbed(querist: Cli) -> Outcome:

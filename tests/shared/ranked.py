@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +119,6 @@ def trained(
     made = settings(model, **more)
     fitted = learner(made)
     return fitted, fitted.fit(data or labeled(0, 64), job(made, **own))
-
-
-class Memory:
-    """States in mid-training, in memory."""
-
-    def __init__(self, kept: tuple[int, Mapping[str, bytes]] | None = None) -> None:
-        self.kept = kept
-        self.epochs: list[int] = []
-
-    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        self.kept = epoch, dict(files)
-        self.epochs.append(epoch)
-
-    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
-        return self.kept
 
 
 INTERRUPTED = {

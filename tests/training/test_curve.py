@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from querist.training.curve import PartialWithCurve, TrainingCurve, is_point, rows_of, thinned
 from querist.training.job import EpochReport
+from tests.shared.memory import Memory
 
 
 def trained(epochs: int, *, of: int | None = None, points: int = 50) -> TrainingCurve:
@@ -73,16 +73,6 @@ def test_a_curve_is_thinned_to_its_ends_and_some_between() -> None:
     assert set(thin) <= set(rows)
     assert thinned(rows[:5], 20) == rows[:5]
     assert thinned([], 20) == []
-
-
-class Memory:
-    kept: tuple[int, Mapping[str, bytes]] | None = None
-
-    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        self.kept = epoch, dict(files)
-
-    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
-        return self.kept
 
 
 def test_a_curve_goes_on_from_a_partial_checkpoint() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from querist.errors import ConfigurationError, LearnerError
 from querist.pools import LabeledSet, TensorPool
 from querist.training.job import EpochReport
 from querist.training.weights import weights_to_bytes
+from tests.shared.memory import Memory
 
 FEATURES = torch.rand(40, 2, generator=torch.Generator().manual_seed(5))
 NUMBERS = FEATURES.sum(1)
@@ -25,21 +25,6 @@ def data(first: int = 0, last: int = 40, targets: torch.Tensor = NUMBERS) -> Lab
 
 def module() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, 1))
-
-
-class Memory:
-    """Partial checkpoints in memory."""
-
-    def __init__(self) -> None:
-        self.kept: tuple[int, Mapping[str, bytes]] | None = None
-        self.epochs: list[int] = []
-
-    def save(self, epoch: int, files: Mapping[str, bytes]) -> None:
-        self.kept = epoch, dict(files)
-        self.epochs.append(epoch)
-
-    def latest(self) -> tuple[int, Mapping[str, bytes]] | None:
-        return self.kept
 
 
 def test_the_report_counts(job: Any, learner: Any) -> None:
@@ -298,16 +283,7 @@ def test_the_validation_loss_is_in_the_partial_state(job: Any, learner: Any) -> 
     early = {"patience": 1, "min_delta": 1e6, "restore_best": False}
     settings = {"optimizer": SGD, "early_stopping": early, "max_training_epochs": 9}
 
-    class Kept:
-        found: Any = None
-
-        def save(self, epoch: int, files: Any) -> None:
-            self.found = epoch, files
-
-        def latest(self) -> Any:
-            return self.found
-
-    kept = Kept()
+    kept = Memory()
     whole = learner(module, None).fit(
         data(), job(validation=data(), partial=kept, checkpoint_epochs=1, **settings)
     )

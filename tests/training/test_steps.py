@@ -10,6 +10,7 @@ from querist.config.training import TrainingConfig
 from querist.pools import LabeledSet, TensorPool
 from querist.training.compiled import compile_in_place
 from querist.training.precision import tensor_cores
+from tests.shared.memory import Memory
 
 GENERATOR = torch.Generator().manual_seed(0)
 FEATURES = torch.randn(96, 2, generator=GENERATOR)
@@ -72,18 +73,7 @@ def test_mixed_precision_learns_the_same_roughly(
 
 
 def test_the_loss_scale_is_in_the_partial_state(job: Any, learner: Any) -> None:
-    class Kept:
-        def __init__(self) -> None:
-            self.epoch = 0
-            self.files: Any = None
-
-        def save(self, epoch: int, files: Any) -> None:
-            self.epoch, self.files = epoch, files
-
-        def latest(self) -> Any:
-            return None if self.files is None else (self.epoch, self.files)
-
-    kept = Kept()
+    kept = Memory()
     settings = {"optimizer": SGD, "mixed_precision": "fp16", "checkpoint_epochs": 1}
 
     def train(epochs: int, partial: Any) -> torch.Tensor:
@@ -93,7 +83,7 @@ def test_the_loss_scale_is_in_the_partial_state(job: Any, learner: Any) -> None:
 
     whole = train(4, None)
     train(3, kept)
-    assert kept.epoch == 2
+    assert kept.epochs[-1] == 2
     assert torch.equal(train(4, kept), whole)
 
 

@@ -16,11 +16,11 @@ from querist.learners.build import as_learner
 from querist.registry import register
 from querist.training.distributed.launch import JOBS, fit_in_processes
 from querist.training.job import EpochReport
+from tests.shared.memory import Memory
 from tests.shared.ranked import (
     ADAM,
     FEATURES,
     SGD,
-    Memory,
     Net,
     job,
     labeled,

@@ -15,7 +15,8 @@ from querist.training.distributed.job_folder import JobFolder, Ranks, rank_devic
 from querist.training.distributed.messages import Hears
 from querist.training.distributed.rank import train_rank
 from querist.training.weights import WEIGHTS
-from tests.shared.ranked import ALLOWED, SGD, Memory, job, labeled, learner, settings
+from tests.shared.memory import Memory
+from tests.shared.ranked import ALLOWED, SGD, job, labeled, learner, settings
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,8 @@ import torch
 
 from querist.errors import ConfigurationError, LearnerError
 from tests.shared.killed import REPOSITORY
-from tests.shared.ranked import ALLOWED, SGD, Memory, job, labeled, learner, settings, trained
+from tests.shared.memory import Memory
+from tests.shared.ranked import ALLOWED, SGD, job, labeled, learner, settings, trained
 
 TWO = {"processes": 2, "batch_size": 8, "optimizer": SGD, "checkpoint_epochs": 2}
 LAUNCHED = {"launcher": "ray", "max_restarts": 0}
