@@ -13,13 +13,12 @@ import torch
 
 from querist.context import QueryContext
 from querist.errors import StrategyError
-from querist.values import Selection, Task
+from querist.values import Selection
+from querist.view_checks import refuse_rows
+from querist.views import View, require_views
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """Class probabilities `(m, c)` -> scores `(m,)`, higher = more wanted."""
-
-ROUNDING = 1e-3
-"""How far a probability may lie above 1 before it is taken for something else (a logit)."""
 
 COLUMNS_AT_MOST = 16
 """Up to so many classes, passes over columns beat two maxima over rows (both beat `topk`)."""
@@ -36,22 +35,43 @@ def select_by_probability(context: QueryContext, n: int, score: Score) -> Select
     Raises:
         StrategyError: the learner predicts no classes, or its probabilities are unusable.
     """
+    return select_by_score(context, n, score, View.PROBABILITIES)
+
+
+def select_by_score(
+    context: QueryContext, n: int, score: Callable[..., torch.Tensor], *views: View
+) -> Selection:
+    """The n unlabeled samples with the highest scores; of equal ones the lower index comes first.
+
+    Args:
+        context: what is there to choose from.
+        n: how many; all of them when fewer are there.
+        score: acquisition function, called with the views of a chunk of m samples, in their order;
+            gives `(m,)`.
+        views: what it needs to know.
+
+    Raises:
+        StrategyError: the learner does not have the views, or says something that cannot be.
+    """
     check_count(n)
-    if context.learner.task != Task.CLASSIFICATION:
-        raise StrategyError(
-            f"this query strategy needs class probabilities, and a {context.learner.task} learner "
-            "has none: use `random`, or a query strategy for regression"
-        )
+    require_views(context.learner, views, "this query strategy")
     top = TopScores(min(n, len(context.unlabeled)))
     if top.n == 0:
         return top.selection()
-    for indices, features in context.chunks():
-        probabilities = context.learner.predict_proba(features)
-        check_probabilities(probabilities, indices)
-        scores = score(_at_least_single(probabilities))
+    for indices, *values in context.stream(*views):
+        scores = score(*values).cpu()
         check_scores(scores, indices)
         top.offer(indices, scores)
     return top.selection()
+
+
+def in_order(context: QueryContext, positions: torch.Tensor) -> Selection:
+    """Unlabeled samples by their positions `(k,)`, in this order; the scores count down to 1.
+
+    For strategies whose picks have an order and no number that falls with it.
+    """
+    indices = context.unlabeled[positions.cpu()].tolist()
+    return Selection(tuple(indices), tuple(float(left) for left in range(len(indices), 0, -1)))
 
 
 def top_two(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -130,27 +150,6 @@ def check_count(n: int) -> None:
         raise StrategyError(f"a query strategy chooses 0 samples or more, not {n}: ask for more")
 
 
-def check_probabilities(probabilities: torch.Tensor, indices: torch.Tensor) -> None:
-    """Refuse what cannot be the class probabilities of the samples `indices`.
-
-    Raises:
-        StrategyError: the shape is not `(m, c)`, or a value is NaN, infinite or outside 0 .. 1.
-    """
-    shape = tuple(probabilities.shape)
-    if len(shape) != 2 or shape[0] != len(indices) or shape[1] == 0:
-        raise StrategyError(
-            f"class probabilities of {len(indices)} samples have the shape ({len(indices)}, "
-            f"classes), not {shape}: check the learner's predict_proba"
-        )
-    # One pass finds everything: NaN makes both ends NaN, and no comparison with NaN is true.
-    low, high = probabilities.aminmax()
-    if bool(low >= 0) and bool(high <= 1 + ROUNDING):
-        return
-    refuse_rows(torch.isfinite(probabilities).all(1), indices, "probabilities", "NaN or infinite")
-    good = ((probabilities >= 0) & (probabilities <= 1 + ROUNDING)).all(1)
-    refuse_rows(good, indices, "probabilities", "outside 0 to 1")
-
-
 def check_scores(scores: torch.Tensor, indices: torch.Tensor) -> None:
     """Refuse scores that are not one finite number per sample.
 
@@ -163,26 +162,3 @@ def check_scores(scores: torch.Tensor, indices: torch.Tensor) -> None:
             f"{tuple(scores.shape)}: check the acquisition function"
         )
     refuse_rows(torch.isfinite(scores), indices, "scores", "NaN or infinite")
-
-
-def refuse_rows(good: torch.Tensor, indices: torch.Tensor, what: str, fault: str) -> None:
-    """Name the first of the samples that are not `good` `(m,)`, and how many there are.
-
-    Raises:
-        StrategyError: at least one is not good.
-    """
-    if bool(good.all()):
-        return
-    bad = indices[~good]
-    raise StrategyError(
-        f"{what} must be finite numbers a sample can be ranked by: those of {len(bad)} of "
-        f"{len(indices)} samples are {fault}, the first is sample {int(bad[0])}: check the model "
-        "(has its training diverged?)"
-    )
-
-
-def _at_least_single(probabilities: torch.Tensor) -> torch.Tensor:
-    """Half precision widened: its coarse steps would make ties of different scores."""
-    if probabilities.dtype in (torch.float16, torch.bfloat16):
-        return probabilities.float()
-    return probabilities
