@@ -10,7 +10,7 @@ Atighehchian, Jesson, Branchaud-Charron and Gal, 2023, arXiv:2106.12059.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,14 @@ import torch
 from querist.context import QueryContext
 from querist.errors import ConfigurationError
 from querist.strategies.options import finite_number, one_of
-from querist.strategies.query.scoring import select_by_score
+from querist.strategies.query.scoring import (
+    TopScores,
+    check_count,
+    check_scores,
+    select_by_score,
+)
 from querist.values import Selection
-from querist.views import View
+from querist.views import View, require_views
 
 FORMS = ("top", "power", "softmax", "softrank")
 BLOCK = 2**16
@@ -85,39 +90,58 @@ class Batch:
         """
         if self.form == "top":
             return select_by_score(context, n, score, *views)
-        if self.form == "softrank":
-            return self._by_rank(context, n, score, views)
-        noise = Noise(context.generator)
+        check_count(n)
+        require_views(context.learner, views, "this query strategy")
+        scored = ((at, score(*values)) for at, *values in context.stream(*views))
+        return self.among(context, n, scored, offset=offset)
 
-        def drawn(*values: torch.Tensor) -> torch.Tensor:
-            scores = score(*values).cpu().double()
-            if self.form == "power":
-                # A score of 0 counts as the smallest float there is: its logarithm must be finite.
-                scores = (scores + offset).clamp_min(LEAST).log()
-            return self.coldness * scores + noise.take(len(scores))
-
-        return select_by_score(context, n, drawn, *views)
-
-    def _by_rank(
-        self, context: QueryContext, n: int, score: Score, views: tuple[View, ...]
+    def among(
+        self,
+        context: QueryContext,
+        n: int,
+        scored: Iterable[tuple[torch.Tensor, torch.Tensor]],
+        *,
+        offset: float = 0.0,
     ) -> Selection:
-        """By ranks, which are known when all scores are: this keeps one number for each sample."""
-        parts: list[torch.Tensor] = []
+        """n of the samples that come with their scores, chosen as `select` does.
 
-        def kept(*values: torch.Tensor) -> torch.Tensor:
-            parts.append(score(*values).cpu().double())
-            return parts[-1]
+        Args:
+            context: whose unlabeled samples they are.
+            n: how many, at least 0.
+            scored: indices `(m,)` and scores `(m,)`, chunk by chunk, in the order of the pool.
+            offset: see `select`.
 
-        # Its choice is not used: it checks n, the learner and the scores, and passes the pool.
-        select_by_score(context, n, kept, *views)
-        if n == 0 or not parts:
-            return Selection((), ())
-        order = torch.cat(parts).argsort(descending=True, stable=True)
-        places = torch.arange(1, len(order) + 1, dtype=torch.float64)
-        noise = Noise(context.generator).take(len(order))
-        drawn = noise.index_add_(0, order, places.log(), alpha=-self.coldness)
-        best = drawn.argsort(descending=True, stable=True)[:n]
-        return Selection(tuple(context.unlabeled[best].tolist()), tuple(drawn[best].tolist()))
+        Raises:
+            StrategyError: scores are not one finite number per sample.
+        """
+        top = TopScores(min(n, len(context.unlabeled)))
+        if top.n == 0:
+            return top.selection()
+        noise = Noise(context.generator)
+        ranked: list[torch.Tensor] = []
+        for indices, found in scored:
+            scores = found.cpu()
+            check_scores(scores, indices)
+            if self.form == "softrank":
+                ranked.append(scores.double())
+                continue
+            if self.form != "top":
+                scores = self.coldness * self._key(scores.double(), offset)
+                scores += noise.take(len(scores))
+            top.offer(indices, scores)
+        if ranked:
+            # Ranks are known when all scores are: this form keeps a number for each sample.
+            order = torch.cat(ranked).argsort(descending=True, stable=True)
+            places = torch.arange(1, len(order) + 1, dtype=torch.float64)
+            drawn = noise.take(len(order)).index_add(0, order, places.log(), alpha=-self.coldness)
+            top.offer(context.unlabeled, drawn)
+        return top.selection()
+
+    def _key(self, scores: torch.Tensor, offset: float) -> torch.Tensor:
+        if self.form == "softmax":
+            return scores
+        # A score of 0 counts as the smallest float there is: its logarithm must be finite.
+        return (scores + offset).clamp_min(LEAST).log()
 
 
 class Noise:
