@@ -172,7 +172,7 @@ def _surely_good(probabilities: torch.Tensor) -> bool:
         return bool(low >= 0) and bool(high <= 1 + ROUNDING)
     whole, highest = _WHOLE[probabilities.dtype]
     lowest, found = (int(end) for end in probabilities.view(whole).aminmax())
-    return 0 <= lowest and found <= highest
+    return lowest >= 0 and found <= highest
 
 
 def check_scores(scores: torch.Tensor, indices: torch.Tensor) -> None:
