@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from querist.deployments.cli_collect import collect
 from querist.deployments.cli_join import join
@@ -296,25 +296,14 @@ def components(
 ) -> None:
     """List what a configuration can name, with its options."""
     with mistakes():
+        from querist.deployments.component_table import as_row, as_table
         from querist.registry import components as registered
 
         found = registered(kind)
         if as_json:
-            rows = [
-                {"kind": c.kind, "name": c.name, "options": list(c.options), "summary": c.summary}
-                for c in found
-            ]
-            print(json.dumps(rows))
-            return
-        names = [Column(title, no_wrap=True) for title in ("kind", "name")]
-        table = Table(*names, "options", "what it is")
-        for c in found:
-            options = ", ".join(
-                name if p.default is p.empty else f"{name}={p.default!r}"
-                for name, p in c.options.items()
-            )
-            table.add_row(c.kind, escape(c.name), escape(options), escape(c.summary))
-        out.print(table)
+            print(json.dumps([as_row(c) for c in found]))
+        else:
+            out.print(as_table(found, kind))
 
 
 app.command()(retrain)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Pool, Predictor
+from querist.shared_views import SharedViews
 from querist.values import Task
+from querist.views import View, look
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class QueryContext:
         iteration: the iteration that asks.
         committee: models of the other learners of the same parallel run, which vote beside
             `learner`; empty where no strategy has `wants_committee`, or none of them is trained.
+        shared: what `learner` has said of the candidates already, to this or another strategy.
     """
 
     learner: Predictor
@@ -38,11 +41,93 @@ class QueryContext:
     chunk_size: int
     iteration: int
     committee: Sequence[Predictor] = ()
+    shared: SharedViews = field(default_factory=SharedViews, compare=False, repr=False)
 
     def chunks(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Unlabeled indices `(m,)` and their features `(m, ...)`, chunk by chunk."""
         for indices in self.unlabeled.split(self.chunk_size):
             yield indices, self.pool.features(indices)
+
+    def stream(self, *views: View) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Unlabeled indices `(m,)`, and what the learner says of them, chunk by chunk.
+
+        One pass of the learner gives all views. Those that fit into memory are kept for whoever
+        asks next. Values lie on the device that computed them, and are not to be changed.
+
+        Raises:
+            StrategyError: the learner says something that cannot be; the sample is named.
+        """
+        kept = {view: found for view in views if (found := self.shared.get(view, self.unlabeled))
+                is not None}  # fmt: skip
+        missing = [view for view in views if view not in kept]
+        whole: dict[View, torch.Tensor] = {}
+        begin = 0
+        for indices in self.unlabeled.split(self.chunk_size):
+            end = begin + len(indices)
+            said = dict(zip(missing, self.look(indices, *missing), strict=True))
+            if begin == 0:
+                whole = self._room(said, needed=False)
+            for view, values in whole.items():
+                _rows(values, view, begin, end).copy_(said[view])
+            for view, values in kept.items():
+                said[view] = _rows(values, view, begin, end)
+            yield indices, *(said[view] for view in views)
+            begin = end
+        for view, values in whole.items():
+            self.shared.keep(view, self.unlabeled, values)
+
+    def gather(self, view: View) -> torch.Tensor:
+        """What the learner says of all unlabeled samples, `(u, ...)`, not to be changed.
+
+        What does not fit into memory lies in a file that is mapped into it.
+
+        Raises:
+            StrategyError: the learner says something that cannot be; the sample is named.
+        """
+        found = self.shared.get(view, self.unlabeled)
+        if found is not None:
+            return found
+        whole: dict[View, torch.Tensor] = {}
+        begin = 0
+        for indices in self.unlabeled.split(self.chunk_size):
+            (said,) = self.look(indices, view)
+            whole = whole or self._room({view: said}, needed=True)
+            _rows(whole[view], view, begin, begin + len(indices)).copy_(said)
+            begin += len(indices)
+        if not whole:
+            return self.look(self.unlabeled, view)[0]
+        self.shared.keep(view, self.unlabeled, whole[view])
+        return whole[view]
+
+    def of_labeled(self, view: View) -> torch.Tensor:
+        """What the learner says of the labeled samples, `(l, ...)`."""
+        return self.of(self.labeled.indices, view)
+
+    def of(self, indices: torch.Tensor, view: View) -> torch.Tensor:
+        """What the learner says of any samples of the pool, `(m, ...)`, chunk by chunk."""
+        parts = [self.look(part, view)[0] for part in indices.split(self.chunk_size)]
+        return torch.cat(parts, dim=view.rows)
+
+    def look(self, indices: torch.Tensor, *views: View) -> tuple[torch.Tensor, ...]:
+        """What the learner says of one chunk of samples `(m,)`, a tensor for each view.
+
+        Raises:
+            StrategyError: it says something that cannot be; the sample is named.
+        """
+        return look(self.learner, views, self.pool.features(indices), indices) if views else ()
+
+    def _room(self, said: dict[View, torch.Tensor], *, needed: bool) -> dict[View, torch.Tensor]:
+        """Memory for these views of all candidates, as far as there is."""
+        room = {
+            view: self.shared.room(view, values, len(self.unlabeled), needed=needed)
+            for view, values in said.items()
+        }
+        return {view: values for view, values in room.items() if values is not None}
+
+
+def _rows(values: torch.Tensor, view: View, begin: int, end: int) -> torch.Tensor:
+    """Rows of samples `begin` to `end`, without a copy."""
+    return values.narrow(view.rows, begin, end - begin)
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,10 @@ class QueryStrategy(Protocol):
 
         A strategy with an attribute `wants_committee = True` finds the models of the other learners
         of its parallel run in `context.committee`; a run that has no parent is then refused.
+
+        An attribute `about` (`querist.about.About`) says what it asks of the learner, what it
+        costs, and whose idea it is; an attribute `needs` of an instance, what it asks with its
+        options. A learner that cannot give it is then refused before the run starts.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from querist.about import About
 from querist.commands import Command
 from querist.commands.work import known_folder, write_arrays
 from querist.context import QueryContext
@@ -38,6 +39,8 @@ class QueryCommand:
         cores: how many cores and threads it may use.
         gpus: how many GPUs it sees.
     """
+
+    about = About(paper="", needs=(), cost="the program's")
 
     def __init__(
         self,

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.voting import select_by_vote, sum_of
 from querist.values import Selection, Task
+from querist.views import View
 
 
 def committee_variance_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -31,6 +33,13 @@ def committee_variance_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 @register("query", "committee_variance")
 class CommitteeVariance:
     """The samples whose predicted numbers vary most over the parallel run's learners."""
+
+    about = About(
+        paper="RayChaudhuri and Hamey, Minimisation of Data Collection by Active Learning, "
+        "1995, doi:10.1109/ICNN.1995.487351",
+        needs=(View.NUMBERS,),
+        cost="t n c",
+    )
 
     wants_committee = True
 

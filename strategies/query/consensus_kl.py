@@ -10,10 +10,12 @@ from collections.abc import Iterable
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.voting import select_by_vote
 from querist.values import Selection, Task
+from querist.views import View
 
 
 def consensus_kl_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -33,6 +35,13 @@ def consensus_kl_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 @register("query", "consensus_kl")
 class ConsensusKL:
     """The samples for which the parallel run's learners are farthest from their mean prediction."""
+
+    about = About(
+        paper="McCallum and Nigam, Employing EM and Pool-Based Active Learning for Text "
+        "Classification, 1998, ICML",
+        needs=(View.PROBABILITIES,),
+        cost="t n c",
+    )
 
     wants_committee = True
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.scoring import select_by_probability, top_two
 from querist.values import Selection
+from querist.views import View
 
 
 def boundary_scores(probabilities: torch.Tensor) -> torch.Tensor:
@@ -29,6 +31,8 @@ def boundary_scores(probabilities: torch.Tensor) -> torch.Tensor:
 @register("query", "distance_to_boundary")
 class DistanceToBoundary:
     """The samples whose predicted probability is nearest to 0.5, the decision boundary."""
+
+    about = About(paper="", needs=(View.PROBABILITIES,), cost="n c")
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n nearest to a boundary, the nearest first; the scores are minus the distances."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.rows import entropies
 from querist.strategies.query.scoring import select_by_probability
 from querist.values import Selection
+from querist.views import View
 
 
 def entropy_scores(probabilities: torch.Tensor) -> torch.Tensor:
@@ -23,6 +25,13 @@ def entropy_scores(probabilities: torch.Tensor) -> torch.Tensor:
 @register("query", "entropy")
 class Entropy:
     """The samples whose predicted class has the highest entropy."""
+
+    about = About(
+        paper="Shannon, A Mathematical Theory of Communication, 1948, "
+        "doi:10.1002/j.1538-7305.1948.tb01338.x",
+        needs=(View.PROBABILITIES,),
+        cost="n c",
+    )
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest entropies, the highest first; the scores are in nats."""

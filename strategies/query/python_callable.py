@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.registry import register
@@ -24,6 +25,8 @@ class QueryCallable:
             the function itself. It gets the context and n, and returns indices, most wanted first,
             or a `Selection`.
     """
+
+    about = About(paper="", needs=(), cost="the function's")
 
     def __init__(self, function: str | Callable[[QueryContext, int], Any]) -> None:
         self.function = function_of(function, "the context and n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.scoring import check_count
@@ -17,6 +18,8 @@ SPARSE = 8
 @register("query", "random")
 class Random:
     """Samples drawn uniformly, each at most once, without asking the learner."""
+
+    about = About(paper="", needs=(), cost="k")
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """Draw n of the unlabeled samples, in random order, each with the score 0."""

@@ -7,7 +7,7 @@ and only they are ever sorted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,21 +15,15 @@ import torch
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.strategies.query.rows import GROUP, two_highest
-from querist.values import Selection, Task
+from querist.values import Selection
+from querist.view_checks import refuse_rows
+from querist.views import View, require_views
 
 Score = Callable[[torch.Tensor], torch.Tensor]
 """Class probabilities `(m, c)` -> scores `(m,)`, higher = more wanted."""
 
-ROUNDING = 1e-3
-"""How far a probability may lie above 1 before it is taken for something else (a logit)."""
-
-_WHOLE = {
-    torch.float32: (torch.int32, int(torch.tensor(1 + ROUNDING).view(torch.int32))),
-    torch.float64: (torch.int64, int(torch.tensor(1 + ROUNDING).double().view(torch.int64))),
-}
-
 BLOCK = 2**18
-"""So many probabilities at a time are checked and scored while they are in a core's cache."""
+"""So many numbers at a time are scored, while they are in a core's cache."""
 
 
 def select_by_probability(context: QueryContext, n: int, score: Score) -> Selection:
@@ -43,26 +37,55 @@ def select_by_probability(context: QueryContext, n: int, score: Score) -> Select
     Raises:
         StrategyError: the learner predicts no classes, or its probabilities are unusable.
     """
+    return select_by_score(context, n, score, View.PROBABILITIES)
+
+
+def select_by_score(
+    context: QueryContext, n: int, score: Callable[..., torch.Tensor], *views: View
+) -> Selection:
+    """The n unlabeled samples with the highest scores; of equal ones the lower index comes first.
+
+    Args:
+        context: what is there to choose from.
+        n: how many; all of them when fewer are there.
+        score: acquisition function, called with the views of m samples at a time, in their order;
+            gives `(m,)`.
+        views: what it needs to know.
+
+    Raises:
+        StrategyError: the learner does not have the views, or says something that cannot be.
+    """
     check_count(n)
-    if context.learner.task != Task.CLASSIFICATION:
-        raise StrategyError(
-            f"this query strategy needs class probabilities, and a {context.learner.task} learner "
-            "has none: use `random`, or a query strategy for regression"
-        )
+    require_views(context.learner, views, "this query strategy")
     top = TopScores(min(n, len(context.unlabeled)))
     if top.n == 0:
         return top.selection()
-    for indices, features in context.chunks():
-        probabilities = context.learner.predict_proba(features)
-        check_shape(probabilities, indices)
-        rows = max(BLOCK // probabilities.shape[1] // GROUP, 1) * GROUP
-        for some, block in zip(indices.split(rows), probabilities.split(rows), strict=True):
-            block = _at_least_single(block)
-            check_probabilities(block, some)
-            scores = score(block)
+    for indices, *values in context.stream(*views):
+        rows = _rows_at_once(values, views)
+        parts = [each.split(rows, view.rows) for each, view in zip(values, views, strict=True)]
+        for some, *block in zip(indices.split(rows), *parts, strict=True):
+            scores = score(*block).cpu()
             check_scores(scores, some)
             top.offer(some, scores)
     return top.selection()
+
+
+def _rows_at_once(values: Sequence[torch.Tensor], views: Sequence[View]) -> int:
+    """Samples whose numbers fill the cache; on a GPU, all of a chunk."""
+    first, dimension = values[0], views[0].rows
+    if first.device.type != "cpu":
+        return first.shape[dimension]
+    sizes = [each.numel() for each in values]
+    return max(BLOCK * first.shape[dimension] // max(*sizes, 1) // GROUP, 1) * GROUP
+
+
+def in_order(context: QueryContext, positions: torch.Tensor) -> Selection:
+    """Unlabeled samples by their positions `(k,)`, in this order; the scores count down to 1.
+
+    For strategies whose picks have an order and no number that falls with it.
+    """
+    indices = context.unlabeled[positions.cpu()].tolist()
+    return Selection(tuple(indices), tuple(float(left) for left in range(len(indices), 0, -1)))
 
 
 def top_two(probabilities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,48 +156,6 @@ def check_count(n: int) -> None:
         raise StrategyError(f"a query strategy chooses 0 samples or more, not {n}: ask for more")
 
 
-def check_probabilities(probabilities: torch.Tensor, indices: torch.Tensor) -> None:
-    """Refuse what cannot be the class probabilities of the samples `indices`.
-
-    Raises:
-        StrategyError: the shape is not `(m, c)`, or a value is NaN, infinite or outside 0 .. 1.
-    """
-    check_shape(probabilities, indices)
-    if _surely_good(probabilities):
-        return
-    refuse_rows(torch.isfinite(probabilities).all(1), indices, "probabilities", "NaN or infinite")
-    good = ((probabilities >= 0) & (probabilities <= 1 + ROUNDING)).all(1)
-    refuse_rows(good, indices, "probabilities", "outside 0 to 1")
-
-
-def check_shape(probabilities: torch.Tensor, indices: torch.Tensor) -> None:
-    """Refuse what is not one row of class probabilities per sample.
-
-    Raises:
-        StrategyError: the shape is not `(m, c)`.
-    """
-    shape = tuple(probabilities.shape)
-    if len(shape) != 2 or shape[0] != len(indices) or shape[1] == 0:
-        raise StrategyError(
-            f"class probabilities of {len(indices)} samples have the shape ({len(indices)}, "
-            f"classes), not {shape}: check the learner's predict_proba"
-        )
-
-
-def _surely_good(probabilities: torch.Tensor) -> bool:
-    """Whether all are from 0 to 1, found in one pass; NaN and what is close to a bound are not.
-
-    Read as whole numbers, floats above 0 keep their order, NaN is the highest and what has a minus
-    is below 0: three times as fast as a comparison that must carry NaN on.
-    """
-    if probabilities.dtype not in _WHOLE:
-        low, high = probabilities.double().aminmax()
-        return bool(low >= 0) and bool(high <= 1 + ROUNDING)
-    whole, highest = _WHOLE[probabilities.dtype]
-    lowest, found = (int(end) for end in probabilities.view(whole).aminmax())
-    return lowest >= 0 and found <= highest
-
-
 def check_scores(scores: torch.Tensor, indices: torch.Tensor) -> None:
     """Refuse scores that are not one finite number per sample.
 
@@ -186,29 +167,7 @@ def check_scores(scores: torch.Tensor, indices: torch.Tensor) -> None:
             f"{len(indices)} samples have {len(indices)} scores, not the shape "
             f"{tuple(scores.shape)}: check the acquisition function"
         )
-    low, high = scores.aminmax() if len(scores) else (torch.zeros(()),) * 2
+    # NaN makes both ends NaN.
+    low, high = scores.aminmax() if len(scores) else (0.0, 0.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         refuse_rows(torch.isfinite(scores), indices, "scores", "NaN or infinite")
-
-
-def refuse_rows(good: torch.Tensor, indices: torch.Tensor, what: str, fault: str) -> None:
-    """Name the first of the samples that are not `good` `(m,)`, and how many there are.
-
-    Raises:
-        StrategyError: at least one is not good.
-    """
-    if bool(good.all()):
-        return
-    bad = indices[~good]
-    raise StrategyError(
-        f"{what} must be finite numbers a sample can be ranked by: those of {len(bad)} of "
-        f"{len(indices)} samples are {fault}, the first is sample {int(bad[0])}: check the model "
-        "(has its training diverged?)"
-    )
-
-
-def _at_least_single(probabilities: torch.Tensor) -> torch.Tensor:
-    """Half precision widened: its coarse steps would make ties of different scores."""
-    if probabilities.dtype in (torch.float16, torch.bfloat16):
-        return probabilities.float()
-    return probabilities

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 
 import torch
 
+from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.voting import select_by_vote, sum_of
 from querist.values import Selection, Task
+from querist.views import View
 
 
 def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -33,6 +35,13 @@ def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 @register("query", "vote_entropy")
 class VoteEntropy:
     """The samples whose class the parallel run's learners vote on with the highest entropy."""
+
+    about = About(
+        paper="Dagan and Engelson, Committee-Based Sampling for Training Probabilistic "
+        "Classifiers, 1995, doi:10.1016/B978-1-55860-377-6.50027-X",
+        needs=(View.PROBABILITIES,),
+        cost="t n (c + t)",
+    )
 
     wants_committee = True
 

@@ -15,14 +15,9 @@ from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.protocols import Predictor
 from querist.strategies.query.random import Random
-from querist.strategies.query.scoring import (
-    TopScores,
-    check_count,
-    check_probabilities,
-    check_scores,
-    refuse_rows,
-)
+from querist.strategies.query.scoring import TopScores, check_count, check_scores
 from querist.values import Selection, Task
+from querist.view_checks import check_numbers, check_probabilities
 
 Disagreement = Callable[[Iterable[torch.Tensor]], torch.Tensor]
 """The members' predictions, each `(m, ...)` in float64 -> scores `(m,)`, higher = more wanted."""
@@ -100,19 +95,3 @@ def sum_of(parts: Iterable[torch.Tensor]) -> torch.Tensor:
     for part in parts:
         total = total + part
     return total
-
-
-def check_numbers(predicted: torch.Tensor, indices: torch.Tensor) -> None:
-    """Refuse what cannot be the predicted numbers of the samples `indices`.
-
-    Raises:
-        StrategyError: the shape is not `(m,)` or `(m, d)`, or a number is NaN or infinite.
-    """
-    shape = tuple(predicted.shape)
-    if len(shape) not in (1, 2) or shape[0] != len(indices):
-        raise StrategyError(
-            f"predictions of {len(indices)} samples have the shape ({len(indices)},) or "
-            f"({len(indices)}, numbers), not {shape}: check the learner's predict"
-        )
-    finite = torch.isfinite(predicted).reshape(len(indices), -1).all(1)
-    refuse_rows(finite, indices, "predictions", "NaN or infinite")

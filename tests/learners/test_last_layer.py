@@ -50,5 +50,5 @@ def test_dropout_after_the_head_is_no_matter() -> None:
     ],
 )
 def test_models_that_end_in_something_else(module: nn.Module) -> None:
-    with pytest.raises(LearnerError, match="laplace needs a model whose outputs are those of an"):
+    with pytest.raises(LearnerError, match="need a model whose outputs are those of an"):
         LastLayer(module, FEATURES[:1])

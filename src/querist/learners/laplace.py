@@ -9,7 +9,7 @@ Kristiadi, Hein and Hennig, Being Bayesian, Even Just a Bit, Fixes Overconfidenc
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -43,6 +43,7 @@ from querist.training.batches import to_device
 from querist.training.job import TrainingJob, TrainingReport
 from querist.training.threads import torch_threads
 from querist.values import Task
+from querist.views import View
 
 MOST = 10_000
 _STATE = "laplace.safetensors"
@@ -284,6 +285,15 @@ class LaplaceLearner:
     def _drawn(self, part: torch.Tensor) -> torch.Tensor:
         inputs, outputs = self._pass(part)
         return outputs + torch.einsum("nd,tcd->tnc", inputs, self._draws)
+
+    @property
+    def views(self) -> frozenset[View]:
+        """The embeddings of its module, which is what its last layer is given."""
+        return self._member.views & {View.EMBEDDINGS}
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings, on the learner's device."""
+        return self._member.look(views, features)
 
     def state_files(self) -> dict[str, bytes]:
         """The module's files, and once it was fitted the factors of the curvature."""

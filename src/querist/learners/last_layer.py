@@ -41,16 +41,20 @@ class LastLayer:
 
     def passed(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs of the layer `(n, d)`, a 1 for the bias last, and outputs `(n, c)`."""
+        inputs, outputs = self.inside(features)
+        if self._layer.bias is not None:
+            inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
+        return inputs, outputs
+
+    def inside(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs of the layer `(n, d)` as they are, and outputs `(n, c)`."""
         seen: list[torch.Tensor] = []
         hook = self._layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
         try:
             outputs = self._module(features)
         finally:
             hook.remove()
-        inputs = seen[-1]
-        if self._layer.bias is not None:
-            inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
-        return inputs, outputs.reshape(len(features), self.outputs)
+        return seen[-1], outputs.reshape(len(features), self.outputs)
 
 
 def _find(module: nn.Module, sample: torch.Tensor) -> nn.Linear:
@@ -73,7 +77,7 @@ def _find(module: nn.Module, sample: torch.Tensor) -> nn.Linear:
         if same and given.ndim == 2:
             return layer
     raise LearnerError(
-        "laplace needs a model whose outputs are those of an nn.Linear of inputs (n, d), and "
-        f"{type(module).__name__} does something else at its end: let it end in one, and give "
-        "logits"
+        "embeddings and laplace need a model whose outputs are those of an nn.Linear of inputs "
+        f"(n, d), and {type(module).__name__} does something else at its end: let it end in one, "
+        "and give logits"
     )

@@ -7,7 +7,7 @@ Learning, 2016, arXiv:1506.02142.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from querist.randomness import derive_seed
 from querist.registry import register
 from querist.training.job import TrainingJob, TrainingReport
 from querist.values import Task
+from querist.views import View
 
 MOST = 10_000
 _STATE = "mc_dropout.json"
@@ -136,6 +137,15 @@ class McDropoutLearner(MeanOfSamples):
             return self.predict_proba_samples(features).argmax(2)
         found = in_chunks(self._member, features, self._outputs, rows=1)
         return without_single_column(found)
+
+    @property
+    def views(self) -> frozenset[View]:
+        """The embeddings of its module."""
+        return self._member.views & {View.EMBEDDINGS}
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings with dropout off, on the learner's device."""
+        return self._member.look(views, features)
 
     def state_files(self) -> dict[str, bytes]:
         """The module's files, and the seed of the masks."""

@@ -18,6 +18,7 @@ from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, PartialCheckpoints
 from querist.randomness import SETUP, derive_seed
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
+from querist.views import View
 
 _MEMBER = re.compile(r"member_(\d{3})\.(.+)")
 _DONE = "ensemble.json"
@@ -97,6 +98,19 @@ class OneByOne(MeanOfSamples):
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(k, n)`, or numbers `(k, n)` or `(k, n, d)`, of each member."""
         return torch.stack([member.predict(features) for member in self.members])
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings, where all members have them."""
+        return frozenset({View.EMBEDDINGS}).intersection(
+            *(getattr(member, "views", frozenset()) for member in self.members)
+        )
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The members' embeddings side by side `(n, k d)`: squared distances are their sums."""
+        members: Sequence[Any] = self.members
+        found = torch.cat([member.look(views[:1], features)[0] for member in members], dim=1)
+        return (found,) * len(views)
 
     def state_files(self) -> dict[str, bytes]:
         """The members' files, `member_000.` and so on before their names."""

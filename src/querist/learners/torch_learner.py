@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import torch
 
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
+from querist.learners.inside import Inside
 from querist.learners.losses import LOSSES, choose_loss, probabilities
 from querist.learners.samples import refuse_numbers
 from querist.learners.scoring import Scoring
@@ -33,6 +34,7 @@ from querist.training.weights import (
     weights_to_bytes,
 )
 from querist.values import Task
+from querist.views import View
 
 if TYPE_CHECKING:
     from querist.learners.build import DescribesLearner
@@ -114,6 +116,7 @@ class TorchLearner:
             capture=settings.static_capture is not False
             and unrepeatable(self.module, self._own_proba) is None,
         )  # fmt: skip
+        self._inside: Inside | None = None
         self._optimizer_state: Mapping[str, Any] | None = None
         self._first_weights = weights_to_bytes(self.module)
         self.loss = self._find_loss(sample, settings.loss)
@@ -216,9 +219,13 @@ class TorchLearner:
 
     def _score(self, features: torch.Tensor) -> torch.Tensor:
         """What `_forward` gives for every row, on the CPU."""
+        return self.predicted(features).cpu()
+
+    def predicted(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities `(n, c)` or numbers of every row, on the device."""
         self.module.eval()
         with torch_threads(self.threads), tensor_cores(self._settings):
-            return self._scoring(features)
+            return self._scoring.on_device(features)
 
     def _forward(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities, or numbers, of rows that are on the device."""
@@ -249,6 +256,20 @@ class TorchLearner:
             return self.predict_proba(features).argmax(1)
         outputs = self._score(features)
         return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings and logits, as far as the module lets look into it."""
+        return self._look_inside().views
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Some of `views`, from one pass, on the learner's device."""
+        return self._look_inside().look(views, features)
+
+    def _look_inside(self) -> Inside:
+        if self._inside is None:
+            self._inside = Inside(self)
+        return self._inside
 
     def state_files(self) -> dict[str, bytes]:
         """The weights as safetensors; the optimizer's state and the first weights beside them."""

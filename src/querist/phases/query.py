@@ -19,6 +19,7 @@ from querist.runs.append_data import ItemPool
 from querist.runs.committee import Committee, committee_of, wants_committee
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
+from querist.shared_views import SharedViews
 from querist.storage.atomic import sha256
 from querist.storage.plain import digest_of
 from querist.values import Phase, Selection
@@ -102,6 +103,7 @@ def choose(
     candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
     chosen: list[tuple[int, float, str]] = []
     left = min(settings.strategies.budget, labels_left(run, iteration))
+    shared = SharedViews()
     for position, (name, strategy) in enumerate(run.in_force(iteration).query):
         n = min(left, settings.strategies.query[position].own_number or left)
         if n == 0:
@@ -118,6 +120,7 @@ def choose(
             chunk_size=settings.strategies.chunk_size,
             iteration=iteration,
             committee=() if committee is None else committee.members,
+            shared=shared,
         )
         selection = strategy.sample(context, n)
         check_selection(name, selection, unlabeled, n)

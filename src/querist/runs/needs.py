@@ -1,4 +1,4 @@
-"""Whether the metrics that stop criteria wait for, and a gate compares, are measured at all."""
+"""Whether what components wait for is there: metrics that are measured, views of the learner."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, UnknownNameError
+from querist.protocols import Learner, QueryStrategy
 from querist.registry import components
 from querist.runs.strategies import Strategies
+from querist.views import needs_of, require_views
 
 TRAIN_LOSS = "train_loss"
 
@@ -38,6 +40,16 @@ def check_needs(experiment: Experiment, strategies: Strategies) -> None:
     if experiment.gate is not None:
         gate = f"gate {experiment.gate.name!r}"
         check_measured(gate, strategies.gate, measured - {TRAIN_LOSS})
+
+
+def check_views(learner: Learner, query: Iterable[tuple[str, QueryStrategy]]) -> None:
+    """Refuse a query strategy that asks the learner for what it cannot give.
+
+    Raises:
+        StrategyError: which one, what is missing, and what the learner can run.
+    """
+    for name, strategy in query:
+        require_views(learner, needs_of(strategy), f"the query strategy {name!r}")
 
 
 def metrics_of(metrology: Iterable[Any]) -> set[str] | None:

@@ -36,7 +36,7 @@ from querist.runs.checkpoints import Checkpoints
 from querist.runs.committee import check_committee, check_parent
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
-from querist.runs.needs import check_needs
+from querist.runs.needs import check_needs, check_views
 from querist.runs.records import ConsoleLog, DriverLog
 from querist.runs.reference import RunReference
 from querist.runs.run import Run
@@ -157,7 +157,8 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
     _check_test_set(data, strategies)
     if size := wanted_size(strategies.metrology):
         data.subsets[STOP_SET] = draw_stop_set(experiment, data, size)
-    build_learner(experiment, classes=data.pool.classes, sample=data.sample)
+    learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
+    check_views(learner, strategies.query)
     create_folder(folder)
     lock = RunLock(folder)
     ledger = None

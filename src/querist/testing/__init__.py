@@ -17,6 +17,8 @@ from querist.testing.label import LabelStrategyContract, check_label_strategy
 from querist.testing.learners import LearnerContract, check_learner
 from querist.testing.metrology import MetrologyStrategyContract, check_metrology_strategy
 from querist.testing.predictors import (
+    DrawnNumbers,
+    DrawnSoftmax,
     FixedNumbers,
     FixedProbabilities,
     LinearNumbers,
@@ -27,6 +29,8 @@ from querist.testing.schedules import ScheduleContract, check_schedule
 from querist.testing.stopping import StopCriterionContract, check_stop_criterion, history_of
 
 __all__ = [
+    "DrawnNumbers",
+    "DrawnSoftmax",
     "FixedNumbers",
     "FixedProbabilities",
     "GateContract",

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from querist.values import Task
+from querist.views import View
 
 
-class LinearSoftmax:
+class _EmbedsByFeatures:
+    """Says that its embeddings are the features, in the type of its weights."""
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings."""
+        return frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The features, flattened `(n, d)`."""
+        return (features.reshape(len(features), -1).double(),) * len(views)
+
+
+class LinearSoftmax(_EmbedsByFeatures):
     """Class probabilities softmax(features · weights), always the same ones.
 
     Args:
@@ -37,7 +51,27 @@ class LinearSoftmax:
         return self.predict_proba(features).argmax(1)
 
 
-class LinearNumbers:
+class DrawnSoftmax(LinearSoftmax):
+    """The mean of several linear softmax models, which can be asked one by one.
+
+    Args:
+        weights: `(t, d, c)`.
+    """
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities `(n, c)`."""
+        return self.predict_proba_samples(features).mean(0)
+
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of each model `(t, n, c)`."""
+        return torch.stack([LinearSoftmax(w).predict_proba(features) for w in self.weights])
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices of each model `(t, n)`."""
+        return self.predict_proba_samples(features).argmax(2)
+
+
+class LinearNumbers(_EmbedsByFeatures):
     """Numbers features · weights, always the same ones.
 
     Args:
@@ -62,8 +96,31 @@ class LinearNumbers:
         return (columns * self.weights).sum(1)
 
 
+class DrawnNumbers(LinearNumbers):
+    """The mean of several linear models, which can be asked one by one.
+
+    Args:
+        weights: `(t, d)`.
+    """
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Numbers `(n,)`."""
+        return self.predict_samples(features).mean(0)
+
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Refused: numbers have no class probabilities."""
+        raise NotImplementedError("a regression learner has no class probabilities")
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Numbers of each model `(t, n)`."""
+        return torch.stack([LinearNumbers(w).predict(features) for w in self.weights])
+
+
 class FixedProbabilities:
-    """Class probabilities from a function of the features.
+    """Class probabilities from a function of the features; its models all say the same.
+
+    Its embeddings are the probabilities beside the features, so that what is wrong with a row
+    shows in all views.
 
     Args:
         function: features `(n, ...)` -> probabilities `(n, c)`.
@@ -85,9 +142,28 @@ class FixedProbabilities:
         """Class indices `(n,)`."""
         return self.function(features).argmax(1)
 
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities of two models `(2, n, c)`."""
+        return torch.stack([self.function(features)] * 2)
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Class indices of two models `(2, n)`."""
+        return self.predict_proba_samples(features).argmax(2)
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings."""
+        return frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings `(n, c + d)`."""
+        return (_beside(self.function(features), features),) * len(views)
+
 
 class FixedNumbers:
-    """Numbers from a function of the features.
+    """Numbers from a function of the features; its models all say the same.
+
+    Its embeddings are the numbers beside the features.
 
     Args:
         function: features `(n, ...)` -> numbers `(n,)` or `(n, d)`.
@@ -108,3 +184,25 @@ class FixedNumbers:
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Numbers `(n,)` or `(n, d)`."""
         return self.function(features)
+
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Refused: numbers have no class probabilities."""
+        raise NotImplementedError("a regression learner has no class probabilities")
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        """Numbers of two models `(2, n)` or `(2, n, d)`."""
+        return torch.stack([self.function(features)] * 2)
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings."""
+        return frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings `(n, d + d)`."""
+        return (_beside(self.function(features), features),) * len(views)
+
+
+def _beside(said: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    flat = features.reshape(len(features), -1)
+    return torch.cat([said.reshape(len(features), -1).to(flat.dtype), flat], dim=1)

@@ -15,6 +15,8 @@ from querist.pools.labeled import LabeledSet
 from querist.pools.tensor_pool import TensorPool
 from querist.protocols import Predictor, QueryStrategy
 from querist.testing.predictors import (
+    DrawnNumbers,
+    DrawnSoftmax,
     FixedNumbers,
     FixedProbabilities,
     LinearNumbers,
@@ -22,6 +24,7 @@ from querist.testing.predictors import (
 )
 from querist.testing.suite import global_randomness_untouched, refusal, run_suite
 from querist.values import Selection, Task
+from querist.views import View, needs_of
 
 CLASSES = 3
 LABELED = (4, 11, 29)
@@ -83,10 +86,16 @@ def _weights(features: torch.Tensor, classes: int, seed: int = 3) -> torch.Tenso
     return drawn.to(torch.float64)
 
 
+def _drawn_weights(features: torch.Tensor, seed: int) -> torch.Tensor:
+    """Weights of three models that do not quite agree `(3, d, c)`."""
+    return torch.stack([_weights(features, CLASSES, seed + other) for other in range(3)])
+
+
 class QueryStrategyContract:
     """What every strategy that chooses from the pool keeps. Subclass it and define `make`.
 
-    One with `wants_committee` is handed two other members, and in one of the tests none.
+    Its learners have all views: embeddings, and several models that can be asked one by one. One
+    with `wants_committee` is handed two other members, and in one of the tests none.
 
     Attributes:
         uses_predictions: it looks at predictions, so that NaN must be refused, and so must a
@@ -107,10 +116,10 @@ class QueryStrategyContract:
         """A context for the task, with a committee where the strategy wants one."""
         if learner is None:
             features = more.get("features", torch.zeros(1, 4))
-            weights = [_weights(features, CLASSES, seed) for seed in (3, 4, 5)]
-            members: list[Predictor] = [LinearSoftmax(each) for each in weights]
+            weights = [_drawn_weights(features, seed) for seed in (3, 6, 9)]
+            members: list[Predictor] = [DrawnSoftmax(each) for each in weights]
             if self.task is Task.REGRESSION:
-                members = [LinearNumbers(each[:, 0]) for each in weights]
+                members = [DrawnNumbers(each[:, :, 0]) for each in weights]
         else:
             members = [learner] * 3
         wanted = getattr(self.make(), "wants_committee", False)
@@ -237,10 +246,73 @@ class QueryStrategyContract:
         else:
             self._sample(context, 5)
 
+    def test_says_what_it_needs(self) -> None:
+        """It asks the learner for no view that it did not name in `about.needs` or `needs`."""
+        strategy = self.make()
+        context = self._context()
+        if not hasattr(strategy, "about") and not hasattr(strategy, "needs"):
+            return
+        named = set(needs_of(strategy))
+        if named & {View.LOGITS, View.GRADIENTS}:  # which this learner has from its probabilities
+            named.add(View.PROBABILITIES)
+        learner = _Watched(context.learner)
+        strategy.sample(replace(context, learner=learner), 5)
+        more = sorted(learner.asked - named - {View.FEATURES})
+        assert not more, f"it asked for {more}, and says that it needs {sorted(named)}"
+
+    def test_leaves_what_is_shared_as_it_is(self) -> None:
+        """Views that others look into as well are not written to."""
+        context = self._context()
+        before = {view: context.gather(view).clone() for view in _shared_views(self.task)}
+        self._sample(context, 5)
+        for view, values in before.items():
+            assert torch.equal(context.gather(view), values), f"sample changed the {view}"
+
     def test_survives_a_committee_of_one(self) -> None:
         """Without other learners' models it chooses all the same, the same ones again."""
         first, again = (self._sample(replace(self._context(), committee=()), 7) for _ in range(2))
         assert first == again, f"alone it chose {first.indices}, then {again.indices}"
+
+
+def _shared_views(task: Task) -> tuple[View, ...]:
+    if task is Task.REGRESSION:
+        return (View.FEATURES, View.NUMBERS, View.EMBEDDINGS)
+    return (View.FEATURES, View.PROBABILITIES, View.EMBEDDINGS, View.GRADIENTS)
+
+
+class _Watched:
+    """A learner that remembers what it was asked for."""
+
+    def __init__(self, learner: Any) -> None:
+        self.learner = learner
+        self.asked: set[View] = set()
+        self.task = learner.task
+        self.views = learner.views
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.asked |= set(views)
+        found: tuple[torch.Tensor, ...] = self.learner.look(views, features)
+        return found
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        self.asked.add(View.PROBABILITIES)
+        found: torch.Tensor = self.learner.predict_proba(features)
+        return found
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        self.asked.add(View.NUMBERS)
+        found: torch.Tensor = self.learner.predict(features)
+        return found
+
+    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
+        self.asked.add(View.PROBABILITY_SAMPLES)
+        found: torch.Tensor = self.learner.predict_proba_samples(features)
+        return found
+
+    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
+        self.asked.add(View.NUMBER_SAMPLES)
+        found: torch.Tensor = self.learner.predict_samples(features)
+        return found
 
 
 def _contents(context: QueryContext) -> dict[str, torch.Tensor]:

@@ -132,7 +132,7 @@ def test_a_regression_learner_is_refused_even_without_samples() -> None:
     context = query_context(
         learner=LinearNumbers(torch.ones(4)), unlabeled=torch.empty(0, dtype=torch.int64)
     )
-    with pytest.raises(StrategyError, match="a regression learner has none: use `random`"):
+    with pytest.raises(StrategyError, match="needs the learner's probabilities, .* random"):
         select_by_probability(context, 2, first_class)
 
 
