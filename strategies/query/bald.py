@@ -9,7 +9,13 @@ from __future__ import annotations
 
 import torch
 
+from querist.about import About
+from querist.context import QueryContext
+from querist.registry import register
 from querist.strategies.query.rows import entropies, row_sums
+from querist.strategies.query.scoring import select_by_score
+from querist.values import Selection
+from querist.views import View
 
 
 def bald_scores(samples: torch.Tensor) -> torch.Tensor:
@@ -36,3 +42,19 @@ def _sums(samples: torch.Tensor, *, spotless: bool) -> tuple[torch.Tensor, torch
         products += logs if spotless else logs.nan_to_num_(nan=0.0)
         total += probabilities
     return total, products
+
+
+@register("query", "bald")
+class Bald:
+    """The samples about which the learner's models are sure, each for itself, and disagree."""
+
+    about = About(
+        paper="Houlsby, Huszar, Ghahramani and Lengyel, Bayesian Active Learning for "
+        "Classification and Preference Learning, 2011, arXiv:1112.5745",
+        needs=(View.PROBABILITY_SAMPLES,),
+        cost="n t c",
+    )
+
+    def sample(self, context: QueryContext, n: int) -> Selection:
+        """The n for which the label says most about the model; the scores are in nats."""
+        return select_by_score(context, n, bald_scores, View.PROBABILITY_SAMPLES)
