@@ -4,24 +4,30 @@ from querist.strategies.query.bald import Bald
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
+from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
+from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "Bald",
     "CommitteeVariance",
     "ConsensusKL",
+    "Disagreement",
     "DistanceToBoundary",
     "Entropy",
     "LeastConfidence",
     "Margin",
+    "MeanStd",
     "QueryCallable",
     "QueryCommand",
     "Random",
+    "VariationRatios",
     "VoteEntropy",
 ]

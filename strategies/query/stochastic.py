@@ -144,6 +144,10 @@ class Batch:
         return (scores + offset).clamp_min(LEAST).log()
 
 
+TOP = Batch()
+"""The n highest."""
+
+
 class Noise:
     """Standard Gumbel noise, the same numbers whatever the portions that are taken.
 

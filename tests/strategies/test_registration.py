@@ -18,17 +18,20 @@ from querist.registry import components, find
 
 NAMES = {
     "query": {
-        "random",
-        "command",
-        "callable",
-        "least_confidence",
-        "margin",
-        "entropy",
-        "distance_to_boundary",
-        "bald",
         "badge",
+        "bald",
+        "callable",
+        "command",
+        "disagreement",
+        "distance_to_boundary",
+        "entropy",
         "k_center",
         "k_means_plus_plus",
+        "least_confidence",
+        "margin",
+        "mean_std",
+        "random",
+        "variation_ratios",
     },
     "label": {"oracle", "callable", "command"},
     "metrology": {
