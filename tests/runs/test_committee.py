@@ -291,12 +291,17 @@ def test_a_parent_that_is_not_there_is_refused(new_run: Any, experiment: Any) ->
     assert not (experiment().driver.root_log_dir / "lonely").exists()
 
 
-def test_a_single_learner_is_refused(several: Any) -> None:
-    with pytest.raises(ConfigurationError, match="needs other learners or a learner of several"):
-        several({"name": "mine"}).run("mine")
-    query = {"name": "vote_entropy", "n": 5, "options": {"committee": "learners"}}
-    with pytest.raises(ConfigurationError, match="parallel run several has a single one: add one"):
-        several({"name": "mine"}, driver={"run_id": None}, strategies={"query": query}).run("mine")
+@pytest.mark.parametrize(
+    ("committee", "said"),
+    [
+        ("auto", "needs other learners or a learner of several models"),
+        ("learners", "parallel run several has a single one: add one"),
+    ],
+)
+def test_a_single_learner_is_refused(several: Any, committee: str, said: str) -> None:
+    query = {"name": "vote_entropy", "n": 5, "options": {"committee": committee}}
+    with pytest.raises(ConfigurationError, match=said):
+        several({"name": "mine"}, strategies={"query": query}).run("mine")
 
 
 def test_another_pool_is_refused_when_the_run_is_made(several: Any) -> None:
