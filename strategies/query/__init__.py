@@ -1,6 +1,7 @@
 """Query strategies: which samples the learner would learn most from."""
 
 from querist.strategies.query.bald import Bald
+from querist.strategies.query.batch_bald import BatchBald
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
@@ -17,6 +18,7 @@ from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "Bald",
+    "BatchBald",
     "CommitteeVariance",
     "ConsensusKL",
     "Disagreement",

@@ -20,6 +20,7 @@ NAMES = {
     "query": {
         "badge",
         "bald",
+        "batch_bald",
         "callable",
         "command",
         "disagreement",
