@@ -8,6 +8,7 @@ from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.epig import Epig
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.mean_std import MeanStd
@@ -24,6 +25,7 @@ __all__ = [
     "Disagreement",
     "DistanceToBoundary",
     "Entropy",
+    "Epig",
     "LeastConfidence",
     "Margin",
     "MeanStd",

@@ -26,6 +26,7 @@ NAMES = {
         "disagreement",
         "distance_to_boundary",
         "entropy",
+        "epig",
         "k_center",
         "k_means_plus_plus",
         "least_confidence",
