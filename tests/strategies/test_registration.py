@@ -18,13 +18,22 @@ from querist.registry import components, find
 
 NAMES = {
     "query": {
-        "random",
-        "command",
         "callable",
+        "cluster_margin",
+        "command",
+        "dbal",
+        "density_weighted",
+        "distance_to_boundary",
+        "entropy",
+        "falcun",
+        "k_means",
+        "k_medoids",
         "least_confidence",
         "margin",
-        "entropy",
-        "distance_to_boundary",
+        "max_herding",
+        "prob_cover",
+        "random",
+        "typiclust",
     },
     "label": {"oracle", "callable", "command"},
     "metrology": {
