@@ -12,6 +12,7 @@ from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.epig import Epig
+from querist.strategies.query.expected_error_reduction import ExpectedErrorReduction
 from querist.strategies.query.expected_gradient_length import ExpectedGradientLength
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.k_means import KMeans
@@ -39,6 +40,7 @@ __all__ = [
     "DistanceToBoundary",
     "Entropy",
     "Epig",
+    "ExpectedErrorReduction",
     "ExpectedGradientLength",
     "Falcun",
     "KMeans",

@@ -29,6 +29,7 @@ NAMES = {
         "distance_to_boundary",
         "entropy",
         "epig",
+        "expected_error_reduction",
         "expected_gradient_length",
         "falcun",
         "k_means",
