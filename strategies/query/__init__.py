@@ -29,12 +29,12 @@ from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "DBAL",
     "Bald",
     "BatchBald",
     "ClusterMargin",
     "CommitteeVariance",
     "ConsensusKL",
-    "DBAL",
     "DensityWeighted",
     "Disagreement",
     "DistanceToBoundary",

@@ -120,7 +120,7 @@ def test_components_keep_what_they_can(
     assert found.shape[1] <= 1 + min(dimensions, width)
     assert bool((found[:, -1] == 1).all())
     assert bool(torch.isfinite(found).all())
-    if dimensions >= width and 1 < rows:
+    if dimensions >= width and rows > 1:
         distances = torch.cdist(drawn / scale, drawn / scale)
         kept = torch.cdist(found, found)
         there = distances > 1e-6
