@@ -82,7 +82,7 @@ def views_of(learner: Predictor) -> frozenset[View]:
         found |= {View.PROBABILITY_SAMPLES} if samples else set()
     elif learner.task is Task.REGRESSION:
         found |= {View.NUMBERS} | ({View.NUMBER_SAMPLES} if samples else set())
-    else:
+    elif learner.task is Task.MULTILABEL:
         found |= {View.LABEL_PROBABILITIES}
     return frozenset(found)
 

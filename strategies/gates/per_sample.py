@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import binary_cross_entropy
 
 from querist.directions import Direction
 from querist.strategies.gates.bootstrap import gains, interval
@@ -73,9 +74,18 @@ def score_of_each(outcomes: Outcomes) -> torch.Tensor:
     if outcomes.task is Task.REGRESSION:
         apart = outcomes.predictions.double() - outcomes.targets.double()
         return -apart.reshape(size, -1).square().mean(1)
+    if outcomes.task is Task.MULTILABEL:
+        return -_label_losses(outcomes)
     if outcomes.probabilities is None:
         return (outcomes.predictions == outcomes.targets).double()
     return -LogLoss().of_each(context(outcomes, torch.arange(size)))
+
+
+def _label_losses(outcomes: Outcomes) -> torch.Tensor:
+    """The mean binary cross-entropy of each sample's labels `(n,)`."""
+    likely = outcomes.predictions if outcomes.probabilities is None else outcomes.probabilities
+    targets = outcomes.targets.double()
+    return binary_cross_entropy(likely.double(), targets, reduction="none").mean(1)
 
 
 def _broken(why: str) -> Part:

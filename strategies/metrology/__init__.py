@@ -8,6 +8,12 @@ from querist.strategies.metrology.calibration_error import CalibrationError
 from querist.strategies.metrology.command import MetrologyCommand
 from querist.strategies.metrology.f1 import F1
 from querist.strategies.metrology.log_loss import LogLoss
+from querist.strategies.metrology.multilabel import (
+    F1Macro,
+    F1Micro,
+    HammingLoss,
+    SubsetAccuracy,
+)
 from querist.strategies.metrology.python_callable import MetrologyCallable
 from querist.strategies.metrology.regression import (
     MeanAbsoluteError,
@@ -20,6 +26,10 @@ from querist.strategies.metrology.stability import Stability
 
 __all__ = [
     "F1",
+    "F1Macro",
+    "F1Micro",
+    "HammingLoss",
+    "SubsetAccuracy",
     "Accuracy",
     "AucPr",
     "BalancedAccuracy",

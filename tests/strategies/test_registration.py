@@ -19,6 +19,8 @@ from querist.registry import components, find
 NAMES = {
     "query": {
         "random",
+        "binary_minimum",
+        "label_cardinality",
         "command",
         "callable",
         "least_confidence",
@@ -43,6 +45,10 @@ NAMES = {
         "roc_auc",
         "auc_pr",
         "stability",
+        "f1_micro",
+        "f1_macro",
+        "subset_accuracy",
+        "hamming_loss",
     },
     "stop": {
         "command",

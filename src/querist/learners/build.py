@@ -17,6 +17,7 @@ from querist.protocols import Learner
 from querist.randomness import SETUP, derive_seed, seeded_globally
 from querist.registry import build, is_import_path
 from querist.training.threads import choose_threads
+from querist.values import Task
 
 
 class DescribesLearner(Protocol):
@@ -185,6 +186,7 @@ def _following(learner: Any, settings: DescribesLearner) -> Learner:
     torch modules it follows all the same. One without it sees the settings in its job, and is
     trusted with them.
     """
+    _check_task(learner, settings)
     asked = settings.training.of_torch_modules if hasattr(learner, "follows") else []
     for key in asked:
         if key not in learner.follows:
@@ -194,6 +196,22 @@ def _following(learner: Any, settings: DescribesLearner) -> Learner:
                 "it, or name a learner that is a torch module"
             )
     return cast(Learner, learner)
+
+
+def _check_task(learner: Any, settings: DescribesLearner) -> None:
+    """Refuse a learner that knows nothing of labels where targets are labels, and the reverse."""
+    named = f"the learner {settings.learner.name!r} ({type(learner).__name__})"
+    task = getattr(learner, "task", None)
+    if settings.training.loss == "multilabel" and task is not Task.MULTILABEL:
+        raise LearnerError(
+            f"training.loss multilabel needs a learner that learns several labels at once, and "
+            f"{named} does {task}: name a torch module, mc_dropout or ensemble"
+        )
+    if settings.training.loss != "multilabel" and task is Task.MULTILABEL:
+        raise LearnerError(
+            f"{named} learns several labels at once: set training.loss to multilabel, so that the "
+            "run knows that targets are labels"
+        )
 
 
 def _step(component: Component | None) -> Any:

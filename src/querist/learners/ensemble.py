@@ -24,7 +24,7 @@ from querist.learners.build import LearnerContext, as_learner
 from querist.learners.member import named_member
 from querist.learners.one_by_one import OneByOne, is_of_members
 from querist.learners.passes import in_chunks
-from querist.learners.samples import refuse_numbers, without_single_column
+from querist.learners.samples import decided, refuse_numbers, without_single_column
 from querist.learners.stacked import ELEMENTWISE, StackedMembers, why_not_stacked, with_counts
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
@@ -32,7 +32,6 @@ from querist.protocols import Learner
 from querist.randomness import SETUP, derive_seed
 from querist.registry import register
 from querist.training.job import TrainingJob, TrainingReport
-from querist.values import Task
 
 MOST = 1000
 _log = logging.getLogger(__name__)
@@ -207,9 +206,9 @@ class StackedEnsemble:
         return in_chunks(self._whole, features, self.module.probabilities, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(k, n)`, or numbers `(k, n)` or `(k, n, d)`, of each member."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba_samples(features).argmax(2)
+        """Class indices `(k, n)`, labels `(k, n, c)`, or numbers, of each member."""
+        if self.task.has_probabilities:
+            return decided(self.predict_proba_samples(features), self.task)
         found = in_chunks(self._whole, features, self.module.outputs, rows=1).float()
         return without_single_column(found)
 

@@ -116,6 +116,32 @@ class DrawnNumbers(LinearNumbers):
         return torch.stack([LinearNumbers(w).predict(features) for w in self.weights])
 
 
+class LinearLabels(_EmbedsByFeatures):
+    """Probabilities of several labels sigmoid(features · weights), always the same ones.
+
+    Args:
+        weights: `(d, c)`.
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+
+    @property
+    def task(self) -> Task:
+        """Multilabel."""
+        return Task.MULTILABEL
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the labels `(n, c)`, each for itself."""
+        # By hand, as in `LinearSoftmax`.
+        columns = features.reshape(len(features), -1).to(self.weights.dtype)
+        return (columns[:, :, None] * self.weights).sum(1).sigmoid()
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Labels `(n, c)`, 0 or 1."""
+        return (self.predict_proba(features) > 0.5).float()
+
+
 class FixedProbabilities:
     """Class probabilities from a function of the features; its models all say the same.
 
@@ -200,6 +226,41 @@ class FixedNumbers:
 
     def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The embeddings `(n, d + d)`."""
+        return (_beside(self.function(features), features),) * len(views)
+
+
+class FixedLabels:
+    """Probabilities of several labels from a function of the features.
+
+    Its embeddings are the probabilities beside the features.
+
+    Args:
+        function: features `(n, ...)` -> probabilities `(n, c)`.
+    """
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.function = function
+
+    @property
+    def task(self) -> Task:
+        """Multilabel."""
+        return Task.MULTILABEL
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the labels `(n, c)`."""
+        return self.function(features)
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Labels `(n, c)`, 0 or 1."""
+        return (self.function(features) > 0.5).float()
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings."""
+        return frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings `(n, c + d)`."""
         return (_beside(self.function(features), features),) * len(views)
 
 
