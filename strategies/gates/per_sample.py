@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import binary_cross_entropy
 
 from querist.directions import Direction
 from querist.strategies.gates.bootstrap import gains, interval
@@ -84,8 +83,8 @@ def score_of_each(outcomes: Outcomes) -> torch.Tensor:
 def _label_losses(outcomes: Outcomes) -> torch.Tensor:
     """The mean binary cross-entropy of each sample's labels `(n,)`."""
     likely = outcomes.predictions if outcomes.probabilities is None else outcomes.probabilities
-    targets = outcomes.targets.double()
-    return binary_cross_entropy(likely.double(), targets, reduction="none").mean(1)
+    of_truth = torch.where(outcomes.targets > 0.5, likely.double(), 1 - likely.double())
+    return -of_truth.clamp_min(torch.finfo(likely.dtype).eps).log().mean(1)
 
 
 def _broken(why: str) -> Part:

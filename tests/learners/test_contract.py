@@ -33,6 +33,13 @@ class TestModule(LearnerContract):
     learner = mlp()
 
 
+LABELS = {"loss": "multilabel"}
+
+
+class TestModuleForLabels(LearnerContract):
+    learner, task, training = mlp(), Task.MULTILABEL, LABELS
+
+
 class TestModuleForNumbers(LearnerContract):
     learner, task = mlp(classes=1), Task.REGRESSION
 
@@ -129,6 +136,15 @@ class TestEnsemble(LearnerContract):
     learner = ensemble(mlp())
 
 
+class TestEnsembleForLabels(LearnerContract):
+    learner, task, training = ensemble(mlp()), Task.MULTILABEL, LABELS
+
+
+class TestBootstrappedEnsembleForLabels(LearnerContract):
+    learner = ensemble(mlp(), bootstrap=True)
+    task, training = Task.MULTILABEL, LABELS
+
+
 class TestEnsembleForNumbers(LearnerContract):
     learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
 
@@ -148,6 +164,11 @@ class TestEnsembleOneByOne(LearnerContract):
 class TestEnsembleOneByOneForNumbers(LearnerContract):
     learner, training = ensemble(mlp(classes=1)), {"clip_grad_norm": 1.0}
     task = Task.REGRESSION
+
+
+class TestEnsembleOneByOneForLabels(LearnerContract):
+    learner = ensemble(mlp(), bootstrap=True)
+    task, training = Task.MULTILABEL, {**LABELS, "clip_grad_norm": 1.0}
 
 
 class TestEnsembleOfEstimators(LearnerContract):
@@ -172,6 +193,10 @@ class TestMcDropout(LearnerContract):
 
 class TestMcDropoutForNumbers(LearnerContract):
     learner, task = mc_dropout(classes=1), Task.REGRESSION
+
+
+class TestMcDropoutForLabels(LearnerContract):
+    learner, task, training = mc_dropout(), Task.MULTILABEL, LABELS
 
 
 class TestLaplace(LearnerContract):

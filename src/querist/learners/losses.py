@@ -85,7 +85,7 @@ def choose_loss(setting: str, task: Task, classes: int | None, width: int) -> st
 def probabilities(outputs: torch.Tensor, loss: str) -> torch.Tensor:
     """Probabilities `(n, c)` of classes, or of each label, from a module's logits."""
     if loss == "multilabel":
-        return outputs.reshape(len(outputs), -1).sigmoid()
+        return (outputs[:, None] if outputs.ndim == 1 else outputs.flatten(1)).sigmoid()
     if loss == "bce_with_logits":
         positive = outputs.reshape(-1).sigmoid()
         return torch.stack([1 - positive, positive], dim=1)
