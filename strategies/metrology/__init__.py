@@ -26,15 +26,14 @@ from querist.strategies.metrology.stability import Stability
 
 __all__ = [
     "F1",
-    "F1Macro",
-    "F1Micro",
-    "HammingLoss",
-    "SubsetAccuracy",
     "Accuracy",
     "AucPr",
     "BalancedAccuracy",
     "Brier",
     "CalibrationError",
+    "F1Macro",
+    "F1Micro",
+    "HammingLoss",
     "LogLoss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -44,4 +43,5 @@ __all__ = [
     "RocAuc",
     "RootMeanSquaredError",
     "Stability",
+    "SubsetAccuracy",
 ]

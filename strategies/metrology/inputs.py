@@ -8,7 +8,6 @@ from querist.context import MetrologyContext
 from querist.errors import StrategyError
 from querist.values import Task
 
-
 _INSTEAD = {
     Task.CLASSIFICATION: "f1 or accuracy",
     Task.REGRESSION: "mse, mae or r2",

@@ -133,7 +133,8 @@ def run_side_by_side(content: dict[str, Any]) -> None:
         for run in runs:
             check(run)
         voted = runs[1].ledger.phase_outcome(1, Phase.QUERY)
-        assert voted is not None and voted["committee"] == {"one": 1}
+        assert voted is not None
+        assert voted["committee"] == {"one": 1}
     finally:
         for run in runs:
             close_run(run.reference)

@@ -221,7 +221,7 @@ def test_laplace_does_not_know_the_curvature_of_labels() -> None:
 
 def test_classes_are_not_labels() -> None:
     labels = experiment(training={"loss": "multilabel"})
-    with pytest.raises(LearnerError, match=r"is for targets \(n, labels\) .* the pool has 2 classes"):
+    with pytest.raises(LearnerError, match=r"targets \(n, labels\) .* the pool has 2 classes"):
         build_learner(labels, classes=2, sample=torch.zeros(1, 2))
 
 

@@ -63,9 +63,10 @@ def choose_device(setting: str) -> torch.device:
 class TorchLearner:
     """Fits a module with the training loop, and turns its outputs into predictions.
 
-    The module maps features `(n, ...)` to logits `(n, c)` of classes (or `(n, 1)` for two), of
-    labels where `settings.loss` is multilabel, or to numbers. It may bring its own `training_step(batch) -> loss`, `validation_step(batch)` and
-    `predict_proba(features)`, which are then used.
+    The module maps features `(n, ...)` to logits `(n, c)` of classes (or `(n, 1)` for two), to
+    logits of labels where `settings.loss` is multilabel, or to numbers. It may bring its own
+    `training_step(batch) -> loss`, `validation_step(batch)` and `predict_proba(features)`, which
+    are then used.
 
     Args:
         module: the model; its present weights are the first weights.

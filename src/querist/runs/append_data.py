@@ -249,6 +249,6 @@ def check_append_style(experiment: Experiment) -> None:
             )
     if experiment.training.loss == "multilabel":
         raise ConfigurationError(
-            "training.loss multilabel needs a pool of features and targets, and data.pool is a data "
-            "set with `append`: give it a pool, or a learner whose own steps know the labels"
+            "training.loss multilabel needs a pool of features and targets, and data.pool is a "
+            "data set with `append`: make it a pool"
         )

@@ -16,6 +16,7 @@ from querist.learners.build import as_learner, build_learner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, SamplingPredictor
 from querist.randomness import seeded_globally
+from querist.testing.probabilities import check_probabilities
 from querist.testing.small_training import (
     CLASSES,
     FEATURES,
@@ -46,7 +47,8 @@ class LearnerContract:
         learner: the component, as under `learner` in a configuration; None where `make` is defined.
         training: the settings that it is trained with.
         task: what it predicts.
-        floor: accuracy (of labels, each for itself), or R², that it reaches on the samples it was trained on.
+        floor: accuracy (of labels, each for itself), or R², that it reaches on the samples it was
+            trained on.
         learns_from_one_class: False where one class alone is refused.
     """
 
@@ -306,7 +308,7 @@ class LearnerContract:
         self._check_probabilities(learner.predict_proba(FEATURES), (SIZE, CLASSES), "predict_proba")
         self._fit(learner, iteration=1)
         found = learner.predict_proba(FEATURES)
-        self._check_probabilities(found, (SIZE, CLASSES), "with a label of each class, predict_proba")
+        self._check_probabilities(found, (SIZE, CLASSES), "with all classes, predict_proba")
 
     def test_survives_one_class(self) -> None:
         """Labels of one class alone (or one number) are learned from, or refused in words."""
@@ -361,22 +363,7 @@ class LearnerContract:
         assert torch.equal(best, drawn), "samples are not what their probabilities come to"
 
     def _check_probabilities(self, found: torch.Tensor, shape: Sequence[int], name: str) -> None:
-        _check_probabilities(found, shape, name, sum_to_one=not self._labels)
-
-
-def _check_probabilities(
-    found: torch.Tensor, shape: Sequence[int], name: str, *, sum_to_one: bool
-) -> None:
-    assert found.shape == tuple(shape), f"{name} gives {tuple(shape)}, not {tuple(found.shape)}"
-    assert found.device.type == "cpu", f"{name} is on {found.device}, not on the CPU"
-    assert found.is_floating_point(), f"probabilities are floats, not {found.dtype}"
-    assert bool(found.isfinite().all()), f"{name} must be finite"
-    assert bool((found >= 0).all()), f"{name} is negative: {found.min()}"
-    if not sum_to_one:
-        assert bool((found <= 1).all()), f"{name} is above 1: {found.max()}"
-        return
-    off = float((found.sum(-1) - 1).abs().max())
-    assert off < 1e-4, f"rows of {name} sum to 1, one is off by {off}"
+        check_probabilities(found, shape, name, sum_to_one=not self._labels)
 
 
 _TRAINING = {
