@@ -10,7 +10,7 @@ import torch
 def check_probabilities(
     found: torch.Tensor, shape: Sequence[int], name: str, *, sum_to_one: bool
 ) -> None:
-    """Refuse what are no probabilities on the CPU: finite floats in 0 .. 1, with rows that sum to 1.
+    """Refuse what are no probabilities: finite floats in 0 .. 1 on the CPU; rows sum to 1.
 
     Raises:
         AssertionError: what is not as it should be.
