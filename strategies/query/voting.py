@@ -23,8 +23,8 @@ Disagreement = Callable[[Iterable[torch.Tensor]], torch.Tensor]
 """The members' predictions, each `(m, ...)` in float64 -> scores `(m,)`, higher = more wanted."""
 
 _NEEDS = {
-    Task.CLASSIFICATION: "class probabilities",
-    Task.REGRESSION: "predicted numbers",
+    Task.CLASSIFICATION: "class probabilities, and a regression learner has none",
+    Task.REGRESSION: "predicted numbers, and a classification learner has none",
 }
 
 
@@ -45,12 +45,11 @@ def select_by_vote(context: QueryContext, n: int, task: Task, score: Disagreemen
     """
     check_count(n)
     members = (context.learner, *context.committee)
-    for member in members:
-        if member.task != task:
-            raise StrategyError(
-                f"this query strategy needs {_NEEDS[task]}, and a {member.task} learner has none: "
-                "use `random`, or a query strategy for the other task"
-            )
+    if any(member.task != task for member in members):
+        raise StrategyError(
+            f"this query strategy needs {_NEEDS[task]}: use `random`, or a query strategy for the "
+            "other task"
+        )
     if len(members) == 1:
         return Random().sample(context, n)
     top = TopScores(min(n, len(context.unlabeled)))
