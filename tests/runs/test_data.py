@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from querist.errors import DataError, LabelError
 from querist.pools import TensorPool
 from querist.runs.data import _consensus, prepare_data
+from querist.tracking.served_learner import ServedLearner
 from querist.values import Label, Task
 
 
@@ -162,6 +163,13 @@ def test_several_labels_at_once(new_run: Any, component: Any, drive: Any) -> Non
             run.data.check_label(Label(7, value))
     drive.finish(run)
     assert run.labeled(2).targets.shape == (15, 3)
+    served = ServedLearner(
+        run.reference.folder / "experiment.yaml", run.checkpoints.path(2), dtype="float32",
+        packages=["examples"],
+    )  # fmt: skip
+    likely = served.predict(run.data.pool.features(torch.arange(40)))
+    assert likely.shape == (40, 3)
+    assert not math.isclose(float(likely[0].sum()), 1.0, abs_tol=1e-3)
     again = drive.reopened(run)
     assert again.data.task is Task.MULTILABEL
     assert torch.equal(again.labeled(2).targets, run.labeled(2).targets)
