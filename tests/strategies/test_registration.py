@@ -18,13 +18,19 @@ from querist.registry import components, find
 
 NAMES = {
     "query": {
-        "random",
-        "command",
         "callable",
+        "class_balanced",
+        "command",
+        "cost_aware",
+        "distance_to_boundary",
+        "entropy",
         "least_confidence",
         "margin",
-        "entropy",
-        "distance_to_boundary",
+        "mixture",
+        "random",
+        "sequence",
+        "subsample",
+        "switch",
     },
     "label": {"oracle", "callable", "command"},
     "metrology": {
