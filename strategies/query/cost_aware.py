@@ -7,7 +7,7 @@ unknown before the label is there, the expected one stands for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,8 @@ class CostAware:
             they are all unlabeled samples, which is exact for every strategy, cheap for one that
             scores each sample for itself, and expensive for one that compares picks.
         column: the number of the feature that is a sample's cost.
-        class_costs: what a label costs that turns out to be of a class, `{0: 1.0, 1: 12.5}`, for
-            all classes; the cost of a sample is the expected one.
+        class_costs: what a label costs that turns out to be of each class, `[1.0, 12.5]`, or by
+            class, `{"0": 1.0, "1": 12.5}`; the cost of a sample is the expected one.
         function: an import path `package.module:attribute` of an allowed package, or (from Python)
             the function itself. It gets indices and features, and returns costs.
     """
@@ -59,7 +59,7 @@ class CostAware:
         strategy: str | Mapping[str, Any] = "margin",
         times: float | None = None,
         column: int | None = None,
-        class_costs: Mapping[int, float] | None = None,
+        class_costs: Sequence[float] | Mapping[Any, float] | None = None,
         function: str | CostFunction | None = None,
     ) -> None:
         given = {"column": column, "class_costs": class_costs, "function": function}
@@ -163,8 +163,10 @@ def _as_costs(given: Any, n: int) -> torch.Tensor:
 
 
 def _by_class(given: Any) -> dict[int, float]:
-    """Positive costs by class; from YAML and JSON the classes may come as text."""
+    """Positive costs by class; in JSON the classes of a mapping are text."""
     costs = {}
+    if isinstance(given, list | tuple):
+        given = dict(enumerate(given))
     for key, value in mapping("class_costs", given).items():
         number = int(key) if isinstance(key, str) and key.isdecimal() else key
         each = whole_number("a class of class_costs", number, least=0)

@@ -25,7 +25,7 @@ class TestContract(QueryStrategyContract):
 
 class TestContractOfClassCosts(QueryStrategyContract):
     def make(self) -> CostAware:
-        return CostAware("margin", class_costs={0: 1.0, 1: 2.0, 2: 9.0})
+        return CostAware("margin", class_costs=[1.0, 2.0, 9.0])
 
     def test_survives_one_class(self) -> None:
         """Not with a model of one class: costs are of three."""
@@ -131,6 +131,8 @@ def test_columns_and_classes_that_are_not_there_are_refused() -> None:
         ({"column": 1, "class_costs": {0: 1}}, "not column and class_costs"),
         ({"column": -1}, "column is a whole number of at least 0, not -1"),
         ({"column": 1, "times": 0.5}, "times is a finite number of at least 1, not 0.5"),
+        ({"class_costs": []}, "class_costs is a mapping with at least one entry"),
+        ({"class_costs": [1, "x"]}, "the cost of class 1 is a finite number"),
         ({"class_costs": {}}, "class_costs is a mapping with at least one entry"),
         ({"class_costs": {"a": 1}}, "a class of class_costs is a whole number"),
         ({"class_costs": {0: 0}}, "the cost of class 0 is more than 0, not 0"),
