@@ -26,6 +26,11 @@ class LastLayer:
         self._layer = _find(module, sample)
 
     @property
+    def layer(self) -> nn.Linear:
+        """The layer, a part of the module."""
+        return self._layer
+
+    @property
     def outputs(self) -> int:
         """Numbers that it gives."""
         return self._layer.out_features

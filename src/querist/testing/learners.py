@@ -16,6 +16,7 @@ from querist.learners.build import as_learner, build_learner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, SamplingPredictor
 from querist.randomness import seeded_globally
+from querist.testing.learner_views import LearnerViews
 from querist.testing.small_training import (
     CLASSES,
     FEATURES,
@@ -35,7 +36,7 @@ from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.values import Task
 
 
-class LearnerContract:
+class LearnerContract(LearnerViews):
     """What every learner keeps. Subclass it and name the learner, or define `make`.
 
     The samples are 60 with 4 features in 0 .. 2.5, of 3 classes that a line can tell apart; or
