@@ -17,7 +17,7 @@ def positions(ascending: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """
     if not len(ascending):
         return torch.full_like(wanted, -1)
-    found = torch.searchsorted(ascending, wanted).clamp_max(len(ascending) - 1)
+    found = torch.searchsorted(ascending, wanted.contiguous()).clamp_max(len(ascending) - 1)
     return torch.where(ascending[found] == wanted, found, -1)
 
 

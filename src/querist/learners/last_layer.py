@@ -59,7 +59,8 @@ class LastLayer:
             outputs = self._module(features)
         finally:
             hook.remove()
-        return seen[-1], outputs.reshape(len(features), self.outputs)
+        # A module that cannot take no rows may pass one of its own.
+        return seen[-1][: len(features)], outputs.reshape(len(features), self.outputs)
 
 
 def _find(module: nn.Module, sample: torch.Tensor) -> nn.Linear:

@@ -47,12 +47,12 @@ class LearnerViews:
         views = sorted(views_of(learner))
         with global_randomness_untouched():
             first = [_asked(learner, view, features) for view in views]
+        assert torch.equal(features, FEATURES), "being looked into changed the features"
+        assert dict(learner.state_files()) == before, "being looked into changed the state"
         torch.rand(3)
         for view, found in zip(views, first, strict=True):
             again = _asked(learner, view, features)
             assert torch.equal(found, again), f"asked again, {view} are others"
-        assert dict(learner.state_files()) == before, "being looked into changed the state"
-        assert torch.equal(features, FEATURES), "being looked into changed the features"
         assert torch.get_num_threads() == threads, "being looked into changed the threads"
 
     def test_views_do_not_depend_on_chunks(self) -> None:
