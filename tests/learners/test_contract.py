@@ -94,6 +94,18 @@ class TestRandomForest(LearnerContract):
     learner = estimator("RandomForestClassifier", n_estimators=10)
 
 
+class TestBagging(LearnerContract):
+    learner = estimator("BaggingClassifier", n_estimators=8, max_features=0.75)
+
+
+class TestNetworkOfScikitLearn(LearnerContract):
+    learner = estimator("MLPClassifier", hidden_layer_sizes=[8], solver="lbfgs", max_iter=500)
+
+
+class TestRidge(LearnerContract):
+    learner, task = estimator("Ridge"), Task.REGRESSION
+
+
 class TestRandomForestForNumbers(LearnerContract):
     learner, task = estimator("RandomForestRegressor", n_estimators=10), Task.REGRESSION
 

@@ -12,6 +12,8 @@ from querist.config.component import Component
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.sklearn_learner import SklearnLearner
+from querist.learners.sklearn_members import SklearnMembers
+from querist.learners.sklearn_views import has_members
 from querist.learners.torch_learner import TorchLearner
 from querist.protocols import Learner
 from querist.randomness import SETUP, derive_seed, seeded_globally
@@ -172,7 +174,8 @@ def as_learner(
         return _following(made, settings)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         threads = choose_threads(training.threads, 0)
-        return _following(SklearnLearner(made, classes=classes, threads=threads), settings)
+        kind = SklearnMembers if has_members(made) else SklearnLearner
+        return _following(kind(made, classes=classes, threads=threads), settings)
     raise LearnerError(
         f"{settings.learner.name!r} gives a {type(made).__name__}: a learner is a "
         "torch.nn.Module, a scikit-learn estimator, or has fit, state_files and load_state_files"

@@ -16,6 +16,7 @@ from querist.learners.build import as_learner, build_learner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, SamplingPredictor
 from querist.randomness import seeded_globally
+from querist.testing.learner_views import LearnerViews
 from querist.testing.probabilities import check_probabilities
 from querist.testing.small_training import (
     CLASSES,
@@ -37,7 +38,7 @@ from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.values import Task
 
 
-class LearnerContract:
+class LearnerContract(LearnerViews):
     """What every learner keeps. Subclass it and name the learner, or define `make`.
 
     The samples are 60 with 4 features in 0 .. 2.5, of 3 classes that a line can tell apart; or
@@ -47,8 +48,7 @@ class LearnerContract:
         learner: the component, as under `learner` in a configuration; None where `make` is defined.
         training: the settings that it is trained with.
         task: what it predicts.
-        floor: accuracy (of labels, each for itself), or R², that it reaches on the samples it was
-            trained on.
+        floor: accuracy (each label for itself), or R², that it reaches on what it learned from.
         learns_from_one_class: False where one class alone is refused.
     """
 
