@@ -1,41 +1,49 @@
 """Query strategies: which samples the learner would learn most from."""
 
+from querist.strategies.query.bald import Bald
 from querist.strategies.query.binary_minimum import BinaryMinimum
 from querist.strategies.query.class_balanced import ClassBalanced
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
+from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.label_cardinality import LabelCardinality
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
+from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "Bald",
     "BinaryMinimum",
     "ClassBalanced",
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
+    "Disagreement",
     "DistanceToBoundary",
     "Entropy",
     "InSequence",
     "LabelCardinality",
     "LeastConfidence",
     "Margin",
+    "MeanStd",
     "Mixture",
     "QueryCallable",
     "QueryCommand",
     "Random",
     "Subsample",
     "Switch",
+    "VariationRatios",
     "VoteEntropy",
 ]

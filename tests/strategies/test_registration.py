@@ -18,6 +18,7 @@ from querist.registry import components, find
 
 NAMES = {
     "query": {
+        "bald",
         "binary_minimum",
         "callable",
         "class_balanced",
@@ -25,16 +26,19 @@ NAMES = {
         "committee_variance",
         "consensus_kl",
         "cost_aware",
+        "disagreement",
         "distance_to_boundary",
         "entropy",
         "label_cardinality",
         "least_confidence",
         "margin",
+        "mean_std",
         "mixture",
         "random",
         "sequence",
         "subsample",
         "switch",
+        "variation_ratios",
         "vote_entropy",
     },
     "label": {"oracle", "callable", "command"},

@@ -274,6 +274,8 @@ class QueryStrategyContract:
             named.add(View.PROBABILITIES)
         if View.LABEL_PROBABILITIES in named:  # which are its predict_proba
             named.add(View.PROBABILITIES)
+        if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
+            named.add(View.EMBEDDINGS)
         learner = _Watched(context.learner)
         strategy.sample(replace(context, learner=learner), 5)
         more = sorted(learner.asked - named - {View.FEATURES})
