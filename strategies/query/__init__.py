@@ -1,5 +1,6 @@
 """Query strategies: which samples the learner would learn most from."""
 
+from querist.strategies.query.bait import Bait
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
@@ -12,6 +13,7 @@ from querist.strategies.query.random import Random
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "Bait",
     "CommitteeVariance",
     "ConsensusKL",
     "DistanceToBoundary",

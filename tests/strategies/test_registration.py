@@ -18,6 +18,7 @@ from querist.registry import components, find
 
 NAMES = {
     "query": {
+        "bait",
         "random",
         "command",
         "callable",
