@@ -6,6 +6,7 @@ from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.galaxy import Galaxy
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.python_callable import QueryCallable
@@ -18,6 +19,7 @@ __all__ = [
     "ConsensusKL",
     "DistanceToBoundary",
     "Entropy",
+    "Galaxy",
     "LeastConfidence",
     "Margin",
     "QueryCallable",

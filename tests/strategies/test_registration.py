@@ -19,6 +19,7 @@ from querist.registry import components, find
 NAMES = {
     "query": {
         "bait",
+        "galaxy",
         "random",
         "command",
         "callable",
