@@ -110,11 +110,9 @@ def _graphs(context: QueryContext, probabilities: torch.Tensor) -> list[RankedGr
     highest = everything.argmax(1)
     graphs = []
     for k in range(1 if classes == 2 else classes):
-        own = everything[:, k]
-        lead = own - torch.where(highest == k, second, first)
+        lead = everything[:, k] - torch.where(highest == k, second, first)
         # Stable: what is level stands in the order of the pool.
-        order = np.lexsort((own.numpy(force=True), lead.numpy(force=True)))
-        graphs.append(RankedGraph(order, k))
+        graphs.append(RankedGraph(lead.argsort(stable=True).numpy(force=True), k))
     for node, label in enumerate(labels.tolist(), len(probabilities)):
         for graph in graphs:
             graph.add(node, label)

@@ -26,6 +26,8 @@ class RankedGraph:
         self._label = label
         self._known: list[int] = []
         self._inside: list[bool] = []
+        self._has_label = np.zeros(len(order), dtype=np.bool_)
+        self._by_kind = [np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)]
         self._gaps: list[tuple[int, int]] = []
 
     def add(self, node: int, label: int) -> None:
@@ -33,7 +35,11 @@ class RankedGraph:
         place = int(self._place[node])
         at = bisect_left(self._known, place)
         self._known.insert(at, place)
-        self._inside.insert(at, label == self._label)
+        inside = label == self._label
+        self._inside.insert(at, inside)
+        self._has_label[place] = True
+        places = self._by_kind[inside]
+        self._by_kind[inside] = np.insert(places, np.searchsorted(places, place), place)
         for left in (at - 1, at):
             if 0 <= left < len(self._known) - 1 and self._inside[left] != self._inside[left + 1]:
                 begin, end = self._known[left], self._known[left + 1]
@@ -59,15 +65,15 @@ class RankedGraph:
         It is next to a labeled node, where there are no more gaps. Comes with how many places the
         farther of the two is away; None where labels are of one kind, or all nodes have one.
         """
-        known, inside = np.array(self._known), np.array(self._inside)
-        if not len(known) or inside.all() or not inside.any():
+        if not all(len(places) for places in self._by_kind):
             return None
-        beside = np.concatenate([known - 1, known + 1])
-        beside = np.unique(beside[(beside >= 0) & (beside < len(self._order))])
-        free = beside[~np.isin(beside, known, assume_unique=True)]
+        labeled = np.concatenate(self._by_kind)
+        beside = np.concatenate([labeled - 1, labeled + 1])
+        beside = beside[(beside >= 0) & (beside < len(self._order))]
+        free = np.sort(beside[~self._has_label[beside]])
         if not len(free):
             return None
-        away = np.maximum(_distance(free, known[inside]), _distance(free, known[~inside]))
+        away = np.maximum(*(_distance(free, places) for places in self._by_kind))
         best = int(away.argmin())
         return int(away[best]), int(self._order[free[best]])
 

@@ -28,7 +28,7 @@ def reference(proba: np.ndarray, unlabeled: list[int], labels: dict[int, int], n
     nodes = [*unlabeled, *labels]
     for k in range(1 if classes == 2 else classes):
         lead = {i: proba[i, k] - max(np.delete(proba[i], k)) for i in nodes}
-        rows.append(sorted(nodes, key=lambda i, k=k, lead=lead: (lead[i], proba[i, k])))  # type: ignore[misc]
+        rows.append(sorted(nodes, key=lead.__getitem__))
     chosen: list[int] = []
     while len(chosen) < n:
         gaps, sides = [], []
