@@ -1,12 +1,14 @@
 """Query strategies: which samples the learner would learn most from."""
 
 from querist.strategies.query.bait import Bait
+from querist.strategies.query.clue import Clue
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.lcmd import Lcmd
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.python_callable import QueryCallable
@@ -15,11 +17,13 @@ from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "Bait",
+    "Clue",
     "CommitteeVariance",
     "ConsensusKL",
     "DistanceToBoundary",
     "Entropy",
     "Galaxy",
+    "Lcmd",
     "LeastConfidence",
     "Margin",
     "QueryCallable",

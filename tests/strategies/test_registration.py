@@ -19,7 +19,9 @@ from querist.registry import components, find
 NAMES = {
     "query": {
         "bait",
+        "clue",
         "galaxy",
+        "lcmd",
         "random",
         "command",
         "callable",
