@@ -7,6 +7,7 @@ over last-layer gradients, which for squared error are the embeddings.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from querist.about import About
@@ -21,6 +22,9 @@ from querist.views import View, require_views
 
 _CENTRES = 1024
 """Centres at once: products with a chunk of points then take 16 MB."""
+
+_ROUNDING = 1e-5
+"""Of products in float32, as a share of the squared lengths."""
 
 
 @register("query", "lcmd")
@@ -97,6 +101,7 @@ class GrowingClusters:
         self._owner = torch.zeros(n, dtype=torch.int64, device=points.device)
         self._free = torch.ones(n, dtype=torch.bool, device=points.device)
         self._centres = torch.empty(0, points.values.shape[1], device=points.device)
+        self._lengths: torch.Tensor | None = None
         self._room = room
         self._count = 0
 
@@ -107,7 +112,8 @@ class GrowingClusters:
             for begin, end, rows in self._points.chunks():
                 nearest = squared_distances(rows, some).argmin(1)
                 # Products find the nearest well, and round small distances badly.
-                self._improve(slice(begin, end), squares(rows - some[nearest]), nearest + at)
+                whole = torch.arange(begin, end, device=rows.device)
+                self._improve(whole, squares(rows - some[nearest]), nearest + at)
         self._hold(centres)
 
     def next(self) -> int:
@@ -115,24 +121,25 @@ class GrowingClusters:
 
         Once all points lie on centres, the first that is none itself.
         """
-        # On the CPU: on a GPU sums of this kind are rounded in another order each time.
-        owner, squared = self._owner.cpu(), self._squared.cpu()
-        sums = torch.bincount(owner, weights=squared.double(), minlength=self._count)
+        # By numpy on the CPU: on a GPU sums of this kind are rounded in another order each time.
+        owner, squared = self._owner.numpy(force=True), self._squared.numpy(force=True)
+        sums = np.bincount(owner, weights=squared, minlength=self._count)
         largest = int(sums.argmax())
-        if not float(sums[largest]) > 0:
+        if not sums[largest] > 0:
             return int(self._free.to(torch.uint8).argmax())
-        return int(squared.masked_fill(owner != largest, -1).argmax())
+        members = np.flatnonzero(owner == largest)
+        return int(members[squared[members].argmax()])
 
     def add(self, position: int) -> int:
         """Make a point a centre; returns it."""
         point = self._points.take(torch.tensor([position], device=self._points.device))
-        held = self._centres[: self._count]
         at = self._count
-        changed = self._may_change(_squares_from(point, held)) if at else None
+        changed = self._may_change(_squares_from(point, self._centres[:at])) if at else None
         self._hold(point)
         if changed is None or 2 * len(changed) > len(self._points):
             for begin, end, rows in self._points.chunks():
-                self._improve(slice(begin, end), _squares_from(point, rows), at)
+                near = self._seem_nearer(rows, point[0], begin, end)
+                self._improve(near + begin, _squares_from(point, rows[near]), at)
         else:
             for part in changed.split(ROWS):
                 self._improve(part, _squares_from(point, self._points.take(part)), at)
@@ -148,12 +155,27 @@ class GrowingClusters:
         """
         return (self._squared > 0.2499 * from_centres[self._owner]).nonzero()[:, 0]
 
+    def _seem_nearer(
+        self, rows: torch.Tensor, point: torch.Tensor, begin: int, end: int
+    ) -> torch.Tensor:
+        """Which of a chunk's rows are nearer to a point than to their centre, or nearly so.
+
+        By products, a third of the time of differences; what they cannot tell apart counts.
+        """
+        if self._lengths is None:
+            self._lengths = torch.cat([squares(part) for _, _, part in self._points.chunks()])
+        lengths = self._lengths[begin:end]
+        least = torch.mv(rows, point).mul_(-2).add_(lengths, alpha=1 - _ROUNDING)
+        least += (1 - _ROUNDING) * squares(point)
+        return (least < self._squared[begin:end]).nonzero()[:, 0]
+
     def _improve(
-        self, rows: slice | torch.Tensor, squared: torch.Tensor, owner: torch.Tensor | int
+        self, rows: torch.Tensor, squared: torch.Tensor, owner: torch.Tensor | int
     ) -> None:
         nearer = squared < self._squared[rows]
-        self._squared[rows] = torch.where(nearer, squared, self._squared[rows])
-        self._owner[rows] = torch.where(nearer, owner, self._owner[rows])
+        rows = rows[nearer]
+        self._squared[rows] = squared[nearer]
+        self._owner[rows] = owner if isinstance(owner, int) else owner[nearer]
 
     def _hold(self, centres: torch.Tensor) -> None:
         needed = self._count + len(centres)
