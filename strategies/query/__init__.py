@@ -5,6 +5,7 @@ from querist.strategies.query.clue import Clue
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
+from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.galaxy import Galaxy
@@ -20,6 +21,7 @@ __all__ = [
     "Clue",
     "CommitteeVariance",
     "ConsensusKL",
+    "Discriminative",
     "DistanceToBoundary",
     "Entropy",
     "Galaxy",

@@ -20,6 +20,7 @@ NAMES = {
     "query": {
         "bait",
         "clue",
+        "discriminative",
         "galaxy",
         "lcmd",
         "random",
