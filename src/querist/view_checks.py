@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 ROUNDING = 1e-3
 """How far a probability may lie above 1 before it is taken for something else (a logit)."""
 
+_WHOLE = {torch.float32: torch.int32, torch.float64: torch.int64}
+_HIGHEST = {
+    kind: int(torch.tensor(1 + ROUNDING, dtype=kind).view(whole)) for kind, whole in _WHOLE.items()
+}
+"""The highest probability, its bits read as a whole number."""
+
 _MATRICES = ("numbers", "number_samples")
 """Views whose last dimension may be left out where it is 1."""
 
@@ -47,8 +53,7 @@ def check_view(view: View, values: torch.Tensor, indices: torch.Tensor) -> torch
             f"{shape}: check the learner's {_source(view)}"
         )
     if view == "probability_samples":
-        low, high = values.aminmax() if values.numel() else (torch.zeros(()), torch.zeros(()))
-        if bool(low >= 0) and bool(high <= 1 + ROUNDING):
+        if not values.numel() or _surely_probabilities(values):
             return values
     # A sum is NaN or infinite where a part is; that it overflows by itself is ruled out below.
     elif bool(torch.isfinite(values.sum())):
@@ -87,13 +92,26 @@ def check_probabilities(probabilities: torch.Tensor, indices: torch.Tensor) -> N
         )
     if not len(indices):
         return
-    # One pass finds everything: NaN makes both ends NaN, and no comparison with NaN is true.
-    low, high = probabilities.aminmax()
-    if bool(low >= 0) and bool(high <= 1 + ROUNDING):
+    if _surely_probabilities(probabilities):
         return
     refuse_rows(torch.isfinite(probabilities).all(1), indices, "probabilities", "NaN or infinite")
     good = ((probabilities >= 0) & (probabilities <= 1 + ROUNDING)).all(1)
     refuse_rows(good, indices, "probabilities", "outside 0 to 1")
+
+
+def _surely_probabilities(values: torch.Tensor) -> bool:
+    """Whether all are from 0 to 1, found in one pass. False means: look closer.
+
+    Bits of floats from 0 on have the order of whole numbers, NaN and infinity are the highest, and
+    what has a minus is below 0: three times as fast as comparing floats, which carries NaN on.
+    """
+    if values.dtype not in _WHOLE or values.device.type != "cpu":
+        low, high = values.aminmax()
+        return bool(low >= 0) and bool(high <= 1 + ROUNDING)
+    bits = values.view(_WHOLE[values.dtype])
+    # `aminmax` would copy what is not contiguous.
+    low, high = bits.aminmax() if bits.is_contiguous() else (bits.amin(), bits.amax())
+    return int(low) >= 0 and int(high) <= _HIGHEST[values.dtype]
 
 
 def check_numbers(predicted: torch.Tensor, indices: torch.Tensor) -> None:

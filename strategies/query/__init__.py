@@ -1,6 +1,7 @@
 """Query strategies: which samples the learner would learn most from."""
 
 from querist.strategies.query.bait import Bait
+from querist.strategies.query.bald import Bald
 from querist.strategies.query.clue import Clue
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
@@ -18,6 +19,7 @@ from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "Bait",
+    "Bald",
     "Clue",
     "CommitteeVariance",
     "ConsensusKL",

@@ -11,6 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.query.rows import entropies
 from querist.strategies.query.scoring import select_by_probability
 from querist.values import Selection
 from querist.views import View
@@ -18,8 +19,7 @@ from querist.views import View
 
 def entropy_scores(probabilities: torch.Tensor) -> torch.Tensor:
     """Entropy in nats, with 0 log 0 = 0: `(m, c)` -> `(m,)` in 0 .. log c."""
-    per_class: torch.Tensor = torch.special.entr(probabilities)
-    return per_class.sum(1)
+    return entropies(probabilities)
 
 
 @register("query", "entropy")

@@ -10,6 +10,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.query.rows import highest
 from querist.strategies.query.scoring import select_by_probability
 from querist.values import Selection
 from querist.views import View
@@ -17,7 +18,7 @@ from querist.views import View
 
 def least_confidence_scores(probabilities: torch.Tensor) -> torch.Tensor:
     """What the most probable class leaves to the others: `(m, c)` -> `(m,)` in 0 .. 1 - 1/c."""
-    return 1 - probabilities.amax(1)
+    return 1 - highest(probabilities)
 
 
 @register("query", "least_confidence")

@@ -30,6 +30,10 @@ NAMES = {
         "margin",
         "entropy",
         "distance_to_boundary",
+        "bald",
+        "badge",
+        "k_center",
+        "k_means_plus_plus",
     },
     "label": {"oracle", "callable", "command"},
     "metrology": {
