@@ -10,9 +10,13 @@ from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.greedy_both import GreedyBoth
+from querist.strategies.query.greedy_input import GreedyInput
+from querist.strategies.query.greedy_output import GreedyOutput
 from querist.strategies.query.lcmd import Lcmd
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.vote_entropy import VoteEntropy
@@ -27,9 +31,13 @@ __all__ = [
     "DistanceToBoundary",
     "Entropy",
     "Galaxy",
+    "GreedyBoth",
+    "GreedyInput",
+    "GreedyOutput",
     "Lcmd",
     "LeastConfidence",
     "Margin",
+    "PredictiveVariance",
     "QueryCallable",
     "QueryCommand",
     "Random",

@@ -255,6 +255,8 @@ class QueryStrategyContract:
         named = set(needs_of(strategy))
         if named & {View.LOGITS, View.GRADIENTS}:  # which this learner has from its probabilities
             named.add(View.PROBABILITIES)
+        if View.VARIANCES in named:  # which this learner has from its models' numbers
+            named.add(View.NUMBER_SAMPLES)
         if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
             named.add(View.EMBEDDINGS)
         learner = _Watched(context.learner)
