@@ -1,20 +1,29 @@
 """Query strategies: which samples the learner would learn most from."""
 
+from querist.strategies.query.bait import Bait
 from querist.strategies.query.bald import Bald
 from querist.strategies.query.binary_minimum import BinaryMinimum
 from querist.strategies.query.class_balanced import ClassBalanced
+from querist.strategies.query.clue import Clue
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
 from querist.strategies.query.disagreement import Disagreement
+from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.greedy_both import GreedyBoth
+from querist.strategies.query.greedy_input import GreedyInput
+from querist.strategies.query.greedy_output import GreedyOutput
 from querist.strategies.query.label_cardinality import LabelCardinality
+from querist.strategies.query.lcmd import Lcmd
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.sequence import InSequence
@@ -24,21 +33,30 @@ from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "Bait",
     "Bald",
     "BinaryMinimum",
     "ClassBalanced",
+    "Clue",
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
     "Disagreement",
+    "Discriminative",
     "DistanceToBoundary",
     "Entropy",
+    "Galaxy",
+    "GreedyBoth",
+    "GreedyInput",
+    "GreedyOutput",
     "InSequence",
     "LabelCardinality",
+    "Lcmd",
     "LeastConfidence",
     "Margin",
     "MeanStd",
     "Mixture",
+    "PredictiveVariance",
     "QueryCallable",
     "QueryCommand",
     "Random",
