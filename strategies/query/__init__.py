@@ -1,19 +1,13 @@
 """Query strategies: which samples the learner would learn most from."""
 
-<<<<<<< HEAD
 from querist.strategies.query.class_balanced import ClassBalanced
-from querist.strategies.query.command import QueryCommand
-from querist.strategies.query.committee_variance import CommitteeVariance
-from querist.strategies.query.consensus_kl import ConsensusKL
-from querist.strategies.query.cost_aware import CostAware
-=======
 from querist.strategies.query.cluster_margin import ClusterMargin
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
+from querist.strategies.query.cost_aware import CostAware
 from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.density_weighted import DensityWeighted
->>>>>>> diversity
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.falcun import Falcun
@@ -21,58 +15,41 @@ from querist.strategies.query.k_means import KMeans
 from querist.strategies.query.k_medoids import KMedoids
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
-<<<<<<< HEAD
+from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
-from querist.strategies.query.vote_entropy import VoteEntropy
-
-__all__ = [
-    "ClassBalanced",
-    "CommitteeVariance",
-    "ConsensusKL",
-    "CostAware",
-    "DistanceToBoundary",
-    "Entropy",
-    "InSequence",
-    "LeastConfidence",
-    "Margin",
-    "Mixture",
-    "QueryCallable",
-    "QueryCommand",
-    "Random",
-    "Subsample",
-    "Switch",
-=======
-from querist.strategies.query.max_herding import MaxHerding
-from querist.strategies.query.prob_cover import ProbCover
-from querist.strategies.query.python_callable import QueryCallable
-from querist.strategies.query.random import Random
 from querist.strategies.query.typiclust import TypiClust
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "DBAL",
+    "ClassBalanced",
     "ClusterMargin",
     "CommitteeVariance",
     "ConsensusKL",
+    "CostAware",
     "DensityWeighted",
     "DistanceToBoundary",
     "Entropy",
     "Falcun",
+    "InSequence",
     "KMeans",
     "KMedoids",
     "LeastConfidence",
     "Margin",
     "MaxHerding",
+    "Mixture",
     "ProbCover",
     "QueryCallable",
     "QueryCommand",
     "Random",
+    "Subsample",
+    "Switch",
     "TypiClust",
->>>>>>> diversity
     "VoteEntropy",
 ]
