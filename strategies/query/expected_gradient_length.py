@@ -6,17 +6,7 @@ Processing Systems 20.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
-
-from querist.about import About
-from querist.context import QueryContext
-from querist.registry import register
-from querist.strategies.query.space import Space
-from querist.strategies.query.stochastic import Batch
-from querist.values import Selection
-from querist.views import View
 
 BIAS = 1.0
 """What a last layer's bias is multiplied by, beside what goes into it."""

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from querist.errors import ConfigurationError, StrategyError
-from querist.strategies.query.batch_bald import BatchBald, pick_greedily
 from querist.strategies.query.bald import Bald
+from querist.strategies.query.batch_bald import BatchBald, pick_greedily
 from querist.strategies.query.configurations import Configurations
 from querist.testing import DrawnSoftmax, LinearSoftmax, QueryStrategyContract, query_context
 
