@@ -74,15 +74,18 @@ class Predictor(Protocol):
 
     @property
     def task(self) -> Task:
-        """Classification or regression."""
+        """Classification, regression or multilabel."""
         ...
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        """Class probabilities `(n, c)` on the CPU; rows sum to 1. Classification only."""
+        """Class probabilities `(n, c)` on the CPU; rows sum to 1. Not for regression.
+
+        Of several labels, each is for itself, and rows sum to anything.
+        """
         ...
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`, on the CPU."""
+        """Class indices `(n,)`, numbers `(n,)` or `(n, d)`, or labels `(n, c)`, on the CPU."""
         ...
 
 

@@ -27,8 +27,8 @@ VoteScore = Callable[[Iterable[torch.Tensor]], torch.Tensor]
 """The members' predictions, each `(m, ...)` in float64 -> scores `(m,)`, higher = more wanted."""
 
 _NEEDS = {
-    Task.CLASSIFICATION: "class probabilities, and a regression learner has none",
-    Task.REGRESSION: "predicted numbers, and a classification learner has none",
+    Task.CLASSIFICATION: "class probabilities",
+    Task.REGRESSION: "predicted numbers",
 }
 
 
@@ -111,11 +111,12 @@ def select_by_vote(
     check_count(n)
     task = voters.task
     members = (context.learner, *(context.committee if voters.others else ()))
-    if any(member.task != task for member in members):
-        raise StrategyError(
-            f"this query strategy needs {_NEEDS[task]}: use `random`, or a query strategy for the "
-            "other task"
-        )
+    for member in members:
+        if member.task != task:
+            raise StrategyError(
+                f"this query strategy needs {_NEEDS[task]}, and a {member.task} learner has none: "
+                "use `random`, or a query strategy for the other task"
+            )
     models = voters.own_models(context)
     if models is not None:
         return batch.select(context, n, lambda votes: score(one.double() for one in votes), models)
