@@ -18,7 +18,14 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.nested import among, build_nested, choose, counted_down, needs_of_all
+from querist.strategies.query.nested import (
+    all_vote_alone,
+    among,
+    build_nested,
+    choose,
+    counted_down,
+    needs_of_all,
+)
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 from querist.views import View, require_views
@@ -45,6 +52,7 @@ class ClassBalanced:
         self.strategies = [build_nested("class_balanced", strategy)]
         self.needs = needs_of_all(self.strategies, View.PROBABILITIES)
         self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """Picks whose every beginning is as balanced as can be; the scores count down to 1."""

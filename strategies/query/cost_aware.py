@@ -18,7 +18,13 @@ from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError
 from querist.registry import register
 from querist.strategies.options import finite_number, function_of, mapping, whole_number
-from querist.strategies.query.nested import among, build_nested, choose, needs_of_all
+from querist.strategies.query.nested import (
+    all_vote_alone,
+    among,
+    build_nested,
+    choose,
+    needs_of_all,
+)
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 from querist.views import View, require_views
@@ -79,6 +85,7 @@ class CostAware:
         expected = () if self.class_costs is None else (View.PROBABILITIES,)
         self.needs = needs_of_all(self.strategies, *expected)
         self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest scores per cost.

@@ -11,8 +11,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.stochastic import Batch
 from querist.values import Selection

@@ -16,8 +16,8 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import finite_number, whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.softmax_head import SoftmaxHead
 from querist.strategies.query.space import Space

@@ -15,6 +15,7 @@ from querist.indices import without
 from querist.registry import register
 from querist.strategies.options import finite_number
 from querist.strategies.query.nested import (
+    all_vote_alone,
     among,
     build_list,
     choose,
@@ -43,6 +44,7 @@ class Mixture:
         self.shares = [_share(said.get("share", 1)) for _, said in built]
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = one_wants_committee(self.strategies)
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The parts' choices, one part after the other; the scores count down to 1.

@@ -89,6 +89,12 @@ def one_wants_committee(strategies: Iterable[QueryStrategy]) -> bool:
     return any(getattr(strategy, "wants_committee", False) for strategy in strategies)
 
 
+def all_vote_alone(strategies: Iterable[QueryStrategy]) -> bool:
+    """Whether those that ask for votes do with the learner's own models."""
+    asking = [one for one in strategies if getattr(one, "wants_committee", False)]
+    return all(getattr(one, "votes_alone", False) for one in asking)
+
+
 def among(context: QueryContext, candidates: torch.Tensor) -> QueryContext:
     """The same context with fewer unlabeled samples `(m,)`, given in any order.
 

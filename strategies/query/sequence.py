@@ -17,6 +17,7 @@ from querist.errors import ConfigurationError
 from querist.registry import register
 from querist.strategies.options import finite_number, whole_number
 from querist.strategies.query.nested import (
+    all_vote_alone,
     among,
     build_list,
     choose,
@@ -55,6 +56,7 @@ class InSequence:
             )
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = one_wants_committee(self.strategies)
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the last stage chooses, with its scores."""

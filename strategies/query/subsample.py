@@ -11,7 +11,13 @@ from querist.errors import ConfigurationError
 from querist.registry import register
 from querist.strategies.options import share as checked_share
 from querist.strategies.options import whole_number
-from querist.strategies.query.nested import among, build_nested, choose, needs_of_all
+from querist.strategies.query.nested import (
+    all_vote_alone,
+    among,
+    build_nested,
+    choose,
+    needs_of_all,
+)
 from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
@@ -47,6 +53,7 @@ class Subsample:
         self.strategies = [build_nested("subsample", strategy)]
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the strategy chooses from the drawn candidates, with its scores."""

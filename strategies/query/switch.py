@@ -13,7 +13,12 @@ from querist.errors import ConfigurationError, StrategyError
 from querist.protocols import QueryStrategy
 from querist.registry import register
 from querist.strategies.options import whole_number
-from querist.strategies.query.nested import build_list, needs_of_all, one_wants_committee
+from querist.strategies.query.nested import (
+    all_vote_alone,
+    build_list,
+    needs_of_all,
+    one_wants_committee,
+)
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 
@@ -49,6 +54,7 @@ class Switch:
             )
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = one_wants_committee(self.strategies)
+        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the stage chooses whose turn it is, with its scores.

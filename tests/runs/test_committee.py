@@ -259,6 +259,23 @@ def test_an_ensemble_votes_on_its_own_in_a_run_of_its_own(
     assert len(run.ledger.selected(2)) == 5
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"name": "sequence", "options": {"stages": [{"name": "vote_entropy", "keep_times": 3},
+                                                    {"name": "random"}]}},
+        {"name": "subsample", "options": {"strategy": "vote_entropy", "size": 20}},
+    ],
+)  # fmt: skip
+def test_an_ensemble_votes_inside_of_another_strategy(new_run: Any, query: Any) -> None:
+    learner = {"name": "ensemble", "options": {"member": BASE["learner"]["name"], "n": 3}}
+    run = new_run("own", strategies={"query": {**query, "n": 5}}, learner=learner)
+    iterate(run, 0)
+    assert outcome(run, 0) == {"selected": 5}
+    with pytest.raises(ConfigurationError, match="needs other learners or a learner of several"):
+        new_run("lonely", strategies={"query": {**query, "n": 5}})
+
+
 def test_a_single_learner_of_several_models_votes_on_its_own(several: Any) -> None:
     learner = {"name": "ensemble", "options": {"member": BASE["learner"]["name"], "n": 3}}
     mine = several({"name": "mine"}, learner=learner).run("mine")
