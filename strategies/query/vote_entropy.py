@@ -33,7 +33,8 @@ def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
     # Sums of whole numbers are the same in any order, so that equal votes for other classes are
     # the same number, to the bit.
     parts = (torch.special.entr(shares) * FIXED).round().long().to(counts.device)
-    return parts[counts].sum(1).double() / FIXED
+    entropies: torch.Tensor = parts[counts].sum(1).double() / FIXED
+    return entropies
 
 
 @register("query", "vote_entropy")

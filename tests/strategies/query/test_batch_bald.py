@@ -96,7 +96,7 @@ def test_bounds_save_work_and_change_nothing(seed: int, single: bool) -> None:
         assert gain == pytest.approx(float(added[pick]), abs=1e-5)
         taken = picks[: picks.index(pick)]
         added[taken] = -torch.inf
-        assert gain >= float(added.max()) - (1e-5 if exact else 0.03)
+        assert gain >= float(added.max()) - (1e-5 if exact else 0.01)
         everything.add(samples[:, pick])
 
 
