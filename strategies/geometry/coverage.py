@@ -45,6 +45,7 @@ class Coverage:
         width: the distance at which the kernel is given -1.
         kernel: how well a point covers another.
         covering: points that cover already `(l, d)`.
+        weights: how much each reference counts `(m,)`, at least 0; default: all 1.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Coverage:
         width: float,
         kernel: Kernel,
         covering: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> None:
         # -(|x|² + |r|² - 2xr) / w² is one matrix product with one column more: nothing but the
         # kernel then has to pass over the block again.
@@ -63,19 +65,23 @@ class Coverage:
         self._references = torch.cat([scaled, torch.ones_like(lengths)], dim=1)
         self._kernel = kernel
         self._covered = references.new_zeros(len(references))
+        self._weights = torch.ones_like(self._covered)
+        if weights is not None:
+            self._weights.copy_(weights)
         self._block = references.new_empty(ROWS * REFERENCES)
         if covering is not None:
             for rows in covering.split(ROWS):
                 self.add(rows)
 
     def gains(self, x: torch.Tensor) -> torch.Tensor:
-        """How much each row of `(m, d)` would add alone, a sum over references `(m,)`."""
+        """How much each row of `(m, d)` would add alone, a weighted sum of references `(m,)`."""
         return torch.cat([self._gains(rows) for rows in x.split(ROWS)])
 
     def _gains(self, x: torch.Tensor) -> torch.Tensor:
         total = x.new_zeros(len(x))
         for block, begin, end in self._blocks(x):
-            total += block.sub_(self._covered[begin:end]).clamp_min_(0).sum(1)
+            more = block.sub_(self._covered[begin:end]).clamp_min_(0)
+            total += more @ self._weights[begin:end]
         return total
 
     def add(self, x: torch.Tensor) -> None:

@@ -18,6 +18,7 @@ from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.typiclust import TypiClust
+from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "QueryCommand",
     "Random",
     "TypiClust",
+    "UncertaintyHerding",
     "VoteEntropy",
 ]

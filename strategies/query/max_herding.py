@@ -84,9 +84,13 @@ class MaxHerding:
     def _bandwidth(self, points: Points, references: torch.Tensor) -> float:
         if self.bandwidth is not None:
             return self.bandwidth / points.scale
-        some = references[:: max(1, len(references) // PAIRS)]
-        median = float(squared_distances(some, some).flatten().median())
-        return self.width * math.sqrt(max(median, 1e-12))
+        return self.width * median_distance(references)
+
+
+def median_distance(x: torch.Tensor) -> float:
+    """The median distance between two of up to about 1,000 rows of `(m, d)`, at least 1e-6."""
+    some = x[:: max(1, len(x) // PAIRS)]
+    return math.sqrt(max(float(squared_distances(some, some).flatten().median()), 1e-12))
 
 
 def references_option(value: Any) -> int | None:

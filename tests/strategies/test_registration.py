@@ -34,6 +34,7 @@ NAMES = {
         "prob_cover",
         "random",
         "typiclust",
+        "uncertainty_herding",
     },
     "label": {"oracle", "callable", "command"},
     "metrology": {
