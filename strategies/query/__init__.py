@@ -40,6 +40,7 @@ from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
 from querist.strategies.query.typiclust import TypiClust
+from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
@@ -84,6 +85,7 @@ __all__ = [
     "Subsample",
     "Switch",
     "TypiClust",
+    "UncertaintyHerding",
     "VariationRatios",
     "VoteEntropy",
 ]

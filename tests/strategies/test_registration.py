@@ -58,6 +58,7 @@ NAMES = {
         "subsample",
         "switch",
         "typiclust",
+        "uncertainty_herding",
         "variation_ratios",
         "vote_entropy",
     },
