@@ -18,6 +18,8 @@ from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.epig import Epig
+from querist.strategies.query.expected_error_reduction import ExpectedErrorReduction
+from querist.strategies.query.expected_gradient_length import ExpectedGradientLength
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.galaxy import Galaxy
 from querist.strategies.query.greedy_both import GreedyBoth
@@ -62,6 +64,8 @@ __all__ = [
     "DistanceToBoundary",
     "Entropy",
     "Epig",
+    "ExpectedErrorReduction",
+    "ExpectedGradientLength",
     "Falcun",
     "Galaxy",
     "GreedyBoth",

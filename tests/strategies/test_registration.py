@@ -37,6 +37,8 @@ NAMES = {
         "distance_to_boundary",
         "entropy",
         "epig",
+        "expected_error_reduction",
+        "expected_gradient_length",
         "falcun",
         "galaxy",
         "greedy_both",
