@@ -10,6 +10,7 @@ from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.generated import Generated
 from querist.strategies.query.greedy_both import GreedyBoth
 from querist.strategies.query.greedy_input import GreedyInput
 from querist.strategies.query.greedy_output import GreedyOutput
@@ -31,6 +32,7 @@ __all__ = [
     "DistanceToBoundary",
     "Entropy",
     "Galaxy",
+    "Generated",
     "GreedyBoth",
     "GreedyInput",
     "GreedyOutput",

@@ -22,6 +22,7 @@ NAMES = {
         "clue",
         "discriminative",
         "galaxy",
+        "generated",
         "greedy_both",
         "greedy_input",
         "greedy_output",
