@@ -39,6 +39,12 @@ MOST_FEATURES = 21_201
 """Of a sample: Sobol sequences are known up to here."""
 
 _CLIMBERS = 16
+_AT_ONCE = 1024
+"""Points whose distances to all known ones are held."""
+
+_KNOWN_RADIUS = 0.01
+"""About samples that are labeled or asked for; nobody wants the label of the same sample twice."""
+
 _FLOOR = 1e-6
 """Added to heights of 0 and more, so that away from what is chosen is always higher than on it."""
 
@@ -117,6 +123,7 @@ class Generated:
         search = _Search(
             acquisition, spread, self.diversity, self.steps, context.generator, high > low
         )
+        search.avoid(_unit(_known(context), low, high))
         points = torch.stack([search.next() for _ in range(n)])
         scores = acquisition(points)
         order = scores.argsort(descending=True, stable=True)
@@ -201,6 +208,23 @@ def _template(context: QueryContext) -> torch.Tensor:
     return features[0]
 
 
+def _known(context: QueryContext) -> torch.Tensor:
+    """Samples that are labeled, and those that were made before and may be waiting for a label."""
+    size = len(context.pool)
+    made = torch.arange(getattr(context.pool, "made_from", size), size)
+    indices = torch.cat([context.labeled.indices, made]).unique()
+    if not len(indices):
+        return torch.empty(0, 1)
+    return torch.cat(
+        [flattened(context.pool.features(part)) for part in indices.split(context.chunk_size)]
+    )
+
+
+def _unit(rows: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Samples `(m, d)` in coordinates of the box."""
+    return (rows.double() - low) / torch.where(high > low, high - low, torch.inf)
+
+
 class _Search:
     """One point after the other, each where the acquisition is high and no other is near.
 
@@ -229,6 +253,11 @@ class _Search:
         self._range = float(self._values.max()) - self._low
         self._found: list[torch.Tensor] = []
         self._sides = sides.to(spread)
+        self._known = spread[:0]
+
+    def avoid(self, points: torch.Tensor) -> None:
+        """Points `(m, d)` that nothing is to be equal to."""
+        self._known = points * self._sides
 
     def next(self) -> torch.Tensor:
         """The next point `(d,)`."""
@@ -246,6 +275,18 @@ class _Search:
         """Values from 0 on, lowered towards 0 about what was found."""
         heights = (values - self._low).clamp_min(0) / (self._range or 1.0) + _FLOOR
         for found in self._found:
-            square = ((points - found) * self._sides).square().sum(1) / self._sides.sum()
-            heights = heights * -torch.expm1(-square / (2 * self._radius**2))
-        return heights
+            heights = heights * self._away(points, found[None], self._radius)
+        return heights * self._away(points, self._known, _KNOWN_RADIUS)
+
+    def _away(self, points: torch.Tensor, others: torch.Tensor, radius: float) -> torch.Tensor:
+        """From 0 on the nearest of other points to 1 far from all, `(m,)`."""
+        if not len(others):
+            return points.new_ones(len(points))
+        exact = "donot_use_mm_for_euclid_dist"
+        nearest = torch.cat(
+            [
+                torch.cdist(part * self._sides, others * self._sides, compute_mode=exact).amin(1)
+                for part in points.split(_AT_ONCE)
+            ]
+        )
+        return -torch.expm1(-nearest.square() / (2 * radius**2 * self._sides.sum()))

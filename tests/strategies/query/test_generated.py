@@ -10,6 +10,8 @@ import torch
 
 from querist.errors import ConfigurationError, StrategyError
 from querist.phases.query import check_selection
+from querist.pools import TensorPool
+from querist.pools.combined import CombinedPool
 from querist.runs.append_data import ItemPool
 from querist.strategies.query.generated import ACQUISITIONS, Generated
 from querist.testing import (
@@ -122,6 +124,30 @@ def test_a_batch_is_spread() -> None:
         assert float((samples - top).norm(dim=1).min()) < 0.01
 
 
+def test_no_sample_is_made_twice() -> None:
+    """Where the best corner is labeled, or was made before and waits for its label."""
+
+    class Unsure(LinearNumbers):
+        def predict_variance(self, features: torch.Tensor) -> torch.Tensor:
+            return features.sum(1).exp()
+
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.5], [0.5, 1.0], [1.0, 1.0]])
+    context = query_context(
+        features=corners, targets=torch.zeros(4), learner=Unsure(torch.ones(2)), labeled=(0, 1, 2)
+    )
+    strategy = small("predictive_variance", steps=60)
+    assert made(strategy.sample(context, 1)).tolist() == [[1.0, 1.0]]
+    known = query_context(
+        features=corners, targets=torch.zeros(4), learner=context.learner, labeled=(0, 1, 2, 3)
+    )
+    waiting = CombinedPool(TensorPool(corners[:3], torch.zeros(3)))
+    waiting.add(corners[3])
+    for other in (known, replace(context, pool=waiting, unlabeled=torch.empty(0).long())):
+        (sample,) = made(strategy.sample(other, 1))
+        assert sample.tolist() != [1.0, 1.0]
+        assert float(sample.sum()) > 1.9
+
+
 def test_a_flat_function_still_gives_different_samples() -> None:
     learner = FixedProbabilities(lambda rows: torch.full((len(rows), 2), 0.5))
     context = query_context(learner=learner, targets=torch.arange(40) % 2)
@@ -161,7 +187,9 @@ def test_what_cannot_be_is_refused() -> None:
     spoiled = FixedProbabilities(lambda rows: torch.full((len(rows), 2), math.nan))
     with pytest.raises(StrategyError, match="NaN or infinite"):
         small().sample(query_context(learner=spoiled), 2)
-    pool: Any = ItemPool(["a", "b", "c", "d", "e"])
+    pool: Any = ItemPool([])
+    for item in "abcde":
+        pool.add(item)
     with pytest.raises(StrategyError, match="makes features that are floats"):
         small().sample(replace(query_context(), pool=pool), 2)
     with pytest.raises(StrategyError, match="needs the learner's probabilities"):
