@@ -88,7 +88,7 @@ def views_of(learner: Predictor) -> frozenset[View]:
     elif learner.task is Task.REGRESSION:
         found |= {View.NUMBERS} | ({View.NUMBER_SAMPLES} if samples else set())
         found |= {View.VARIANCES} if samples or hasattr(learner, "predict_variance") else set()
-    else:
+    elif learner.task is Task.MULTILABEL:
         found |= {View.LABEL_PROBABILITIES}
     return frozenset(found)
 

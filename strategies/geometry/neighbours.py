@@ -41,7 +41,7 @@ def _of_block(x: torch.Tensor, queries: torch.Tensor, k: int) -> tuple[torch.Ten
         near = squared.topk(min(k, squared.shape[1]), largest=False)
         best = torch.cat([best, near.values], dim=1)
         at = torch.cat([at, near.indices + begin], dim=1)
-        if best.shape[1] > k:
-            kept = best.topk(k, largest=False)
+        if begin:
+            kept = best.topk(min(k, best.shape[1]), largest=False)
             best, at = kept.values, at.gather(1, kept.indices)
     return best, at
