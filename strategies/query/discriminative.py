@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import TopScores, check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection
