@@ -22,6 +22,7 @@ from querist.strategies.query.expected_error_reduction import ExpectedErrorReduc
 from querist.strategies.query.expected_gradient_length import ExpectedGradientLength
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.generated import Generated
 from querist.strategies.query.greedy_both import GreedyBoth
 from querist.strategies.query.greedy_input import GreedyInput
 from querist.strategies.query.greedy_output import GreedyOutput
@@ -68,6 +69,7 @@ __all__ = [
     "ExpectedGradientLength",
     "Falcun",
     "Galaxy",
+    "Generated",
     "GreedyBoth",
     "GreedyInput",
     "GreedyOutput",

@@ -41,6 +41,7 @@ NAMES = {
         "expected_gradient_length",
         "falcun",
         "galaxy",
+        "generated",
         "greedy_both",
         "greedy_input",
         "greedy_output",
