@@ -17,6 +17,7 @@ from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.neighbours_of_labeled import NeighboursOfLabeled
 from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
@@ -44,6 +45,7 @@ __all__ = [
     "Margin",
     "MaxHerding",
     "Mixture",
+    "NeighboursOfLabeled",
     "ProbCover",
     "QueryCallable",
     "QueryCommand",

@@ -34,6 +34,7 @@ NAMES = {
         "margin",
         "max_herding",
         "mixture",
+        "neighbours_of_labeled",
         "prob_cover",
         "random",
         "sequence",
