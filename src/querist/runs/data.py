@@ -15,7 +15,7 @@ from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
 from querist.indices import without
 from querist.ledger import INITIAL, INITIAL_LABELS, Ledger
-from querist.pools.check import check_disjoint, check_pool
+from querist.pools.check import CHUNK, check_disjoint, check_pool
 from querist.pools.combined import CombinedPool, is_truthful
 from querist.pools.labeled import LabeledSet
 from querist.pools.split import TEST, TRAIN, VALIDATION, initial_indices, split_pool
@@ -70,8 +70,9 @@ class RunData:
         pool = self.pool.pool
         digest = hashlib.sha256(str(pool.classes).encode())
         if is_truthful(pool):
-            targets = self.pool.targets(torch.arange(len(pool))).contiguous()
-            digest.update(targets.view(-1).view(torch.uint8).numpy().tobytes())
+            for part in torch.arange(len(pool)).split(CHUNK):
+                targets = self.pool.targets(part).contiguous()
+                digest.update(targets.view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
     def test_digest(self) -> str:
