@@ -3,47 +3,65 @@
 from querist.strategies.query.bald import Bald
 from querist.strategies.query.binary_minimum import BinaryMinimum
 from querist.strategies.query.class_balanced import ClassBalanced
+from querist.strategies.query.cluster_margin import ClusterMargin
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
+from querist.strategies.query.dbal import DBAL
+from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.falcun import Falcun
+from querist.strategies.query.k_means import KMeans
+from querist.strategies.query.k_medoids import KMedoids
 from querist.strategies.query.label_cardinality import LabelCardinality
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
 from querist.strategies.query.random import Random
 from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
+from querist.strategies.query.typiclust import TypiClust
 from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
+    "DBAL",
     "Bald",
     "BinaryMinimum",
     "ClassBalanced",
+    "ClusterMargin",
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
+    "DensityWeighted",
     "Disagreement",
     "DistanceToBoundary",
     "Entropy",
+    "Falcun",
     "InSequence",
+    "KMeans",
+    "KMedoids",
     "LabelCardinality",
     "LeastConfidence",
     "Margin",
+    "MaxHerding",
     "MeanStd",
     "Mixture",
+    "ProbCover",
     "QueryCallable",
     "QueryCommand",
     "Random",
     "Subsample",
     "Switch",
+    "TypiClust",
     "VariationRatios",
     "VoteEntropy",
 ]
