@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from examples.strategies.pools import digit_classes
 from querist.config.load import build_experiment, merge, read_yaml
 from querist.config.parallel import build_parallel
 from querist.registry import components
@@ -74,7 +76,20 @@ learner:
 COMMITTEE = """
 learners: [{name: one}, {name: other, seed: 6}]
 """
+SMALL = "data: {pool: {options: {n: 150}}}"
+NO_POOL = """
+strategies:
+  label: {name: callable, options: {function: tests.examples.test_query_strategies:nearest_digit}}
+"""
 PLAIN = ""
+
+
+def nearest_digit(pixels: torch.Tensor) -> int:
+    """A label for any image: that of the nearest digit."""
+    pool = digit_classes()
+    everything = torch.arange(len(pool))
+    nearest = (pool.features(everything) - pixels).square().sum(1).argmin()
+    return int(pool.targets(nearest[None]))
 
 
 def options(text: str) -> str:
@@ -102,7 +117,13 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "entropy": PLAIN,
     "epig": SAMPLES,
     "falcun": PLAIN,
+    "expected_error_reduction": SMALL,
+    "expected_gradient_length": PLAIN,
     "galaxy": PLAIN,
+    "generated": (options("{low: 0.0, high: 1.0, starts: 32, steps: 5}"), NO_POOL),
+    "greedy_both": NUMBERS,
+    "greedy_input": NUMBERS,
+    "greedy_output": NUMBERS,
     "k_center": PLAIN,
     "k_means": PLAIN,
     "k_means_plus_plus": PLAIN,
@@ -114,6 +135,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "max_herding": PLAIN,
     "mean_std": SAMPLES,
     "mixture": options("{parts: [{name: margin, share: 0.8}, {name: random, share: 0.2}]}"),
+    "predictive_variance": NUMBERS,
     "prob_cover": PLAIN,
     "random": PLAIN,
     "sequence": options("{stages: [{name: margin, keep_times: 5}, {name: random}]}"),

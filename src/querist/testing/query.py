@@ -274,6 +274,8 @@ class QueryStrategyContract:
             named.add(View.PROBABILITIES)
         if View.LABEL_PROBABILITIES in named:  # which are its predict_proba
             named.add(View.PROBABILITIES)
+        if View.VARIANCES in named:  # which this learner has from its models' numbers
+            named.add(View.NUMBER_SAMPLES)
         if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
             named.add(View.EMBEDDINGS)
         learner = _Watched(context.learner)
