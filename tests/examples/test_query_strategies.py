@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from examples.strategies.pools import digit_classes
 from querist.config.load import build_experiment, merge, read_yaml
 from querist.config.parallel import build_parallel
 from querist.registry import components
@@ -79,17 +79,9 @@ learners: [{name: one}, {name: other, seed: 6}]
 SMALL = "data: {pool: {options: {n: 150}}}"
 NO_POOL = """
 strategies:
-  label: {name: callable, options: {function: tests.examples.test_query_strategies:nearest_digit}}
+  label: {name: callable, options: {function: examples.strategies.simulator:nearest_digit}}
 """
 PLAIN = ""
-
-
-def nearest_digit(pixels: torch.Tensor) -> int:
-    """A label for any image: that of the nearest digit."""
-    pool = digit_classes()
-    everything = torch.arange(len(pool))
-    nearest = (pool.features(everything) - pixels).square().sum(1).argmin()
-    return int(pool.targets(nearest[None]))
 
 
 def options(text: str) -> str:
@@ -99,7 +91,7 @@ def options(text: str) -> str:
 
 CASES: dict[str, str | tuple[str, ...]] = {
     "badge": PLAIN,
-    "bait": PLAIN,
+    "bait": options("{candidates: 40, dimensions: 4}"),
     "bald": SAMPLES,
     "batch_bald": (SAMPLES, options("{candidates: 100}")),
     "binary_minimum": LABELS,
@@ -112,7 +104,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "dbal": PLAIN,
     "density_weighted": PLAIN,
     "disagreement": COMMITTEE,
-    "discriminative": PLAIN,
+    "discriminative": options("{sub_batches: 2, hidden: 8, steps: 10}"),
     "distance_to_boundary": PLAIN,
     "entropy": PLAIN,
     "epig": SAMPLES,
@@ -170,6 +162,15 @@ def content_of(name: str, case: str | tuple[str, ...], root: Path) -> dict[str, 
         file.write_text(text or "{}")
         content = merge(content, read_yaml(file))
     return content
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Pools are small here, and on busy cores threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", REGISTERED)
