@@ -12,15 +12,19 @@ doi:10.1007/BFb0006528.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.points import Points, squares
-from querist.strategies.query.random import distinct_positions
 
 Kernel = Callable[[torch.Tensor], torch.Tensor]
 """Squared distances -> how well one covers the other, 0 to 1; it may write into its argument."""
+
+Numbers = np.ndarray[Any, Any]
+"""A vector."""
 
 ROWS = 1024
 REFERENCES = 2048
@@ -115,7 +119,7 @@ class LazyMaximum:
         again: computes those at positions `(m,)` anew.
     """
 
-    def __init__(self, bounds: np.ndarray, again: Callable[[np.ndarray], torch.Tensor]) -> None:
+    def __init__(self, bounds: Numbers, again: Callable[[Numbers], torch.Tensor]) -> None:
         self._bounds = bounds
         self._again = again
         self._fresh = np.ones(len(bounds), dtype=bool)

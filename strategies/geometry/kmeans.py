@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.points import ROWS, Points, squares
-from querist.strategies.query.random import distinct_positions
 
 PER_CENTRE = 256
 """Centres are found from so many points for each; more hardly move them, and cost time."""

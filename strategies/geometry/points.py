@@ -76,7 +76,8 @@ class Points:
 
 def squares(x: torch.Tensor) -> torch.Tensor:
     """Squared length of each row: `(m, d)` -> `(m,)`."""
-    return torch.linalg.vecdot(x, x)
+    found: torch.Tensor = torch.linalg.vecdot(x, x)
+    return found
 
 
 def squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

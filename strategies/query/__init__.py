@@ -2,6 +2,7 @@
 
 from querist.strategies.query.bait import Bait
 from querist.strategies.query.bald import Bald
+from querist.strategies.query.batch_bald import BatchBald
 from querist.strategies.query.binary_minimum import BinaryMinimum
 from querist.strategies.query.class_balanced import ClassBalanced
 from querist.strategies.query.clue import Clue
@@ -16,6 +17,7 @@ from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.epig import Epig
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.galaxy import Galaxy
 from querist.strategies.query.generated import Generated
@@ -46,6 +48,7 @@ __all__ = [
     "DBAL",
     "Bait",
     "Bald",
+    "BatchBald",
     "BinaryMinimum",
     "ClassBalanced",
     "Clue",
@@ -58,6 +61,7 @@ __all__ = [
     "Discriminative",
     "DistanceToBoundary",
     "Entropy",
+    "Epig",
     "Falcun",
     "Galaxy",
     "Generated",

@@ -6,17 +6,19 @@ Algorithms, Schubert and Rousseeuw, 2021, arXiv:2008.05171.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import LazyMaximum
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import whole_number
 from querist.strategies.query.max_herding import labeled_points
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection
@@ -121,7 +123,7 @@ def _greedy(distances: torch.Tensor, k: int, fixed: torch.Tensor | None) -> list
     else:
         left = fixed.clone()
 
-    def saved(at: np.ndarray) -> torch.Tensor:
+    def saved(at: np.ndarray[Any, Any]) -> torch.Tensor:
         return (left - distances[torch.from_numpy(at)]).clamp_min_(0).sum(1)
 
     blocks = np.array_split(np.arange(len(distances)), 1 + len(distances) // TOGETHER)

@@ -6,6 +6,7 @@ arXiv:2407.12212.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,10 +15,10 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import ConfigurationError
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import finite_number, whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection
@@ -88,7 +89,7 @@ class MaxHerding:
             return self.bandwidth / points.scale
         some = references[:: max(1, len(references) // PAIRS)]
         median = float(squared_distances(some, some).flatten().median())
-        return self.width * max(median, 1e-12) ** 0.5
+        return self.width * math.sqrt(max(median, 1e-12))
 
 
 def references_option(value: Any) -> int | None:

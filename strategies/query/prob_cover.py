@@ -13,6 +13,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
 from querist.strategies.geometry.kmeans import k_means
 from querist.strategies.geometry.points import Points, squared_distances
@@ -23,7 +24,6 @@ from querist.strategies.query.max_herding import (
     labeled_points,
     references_option,
 )
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection

@@ -105,14 +105,14 @@ class TypiClust:
         """The unlabeled ones of `members` (ascending), the most typical first."""
         free = members[members < unlabeled]
         if len(free) == 1:
-            return free.tolist()  # type: ignore[no-any-return]
+            return free.tolist()
         x = points.take(members)
         squared, _ = k_nearest(x, x[: len(free)], min(self.neighbours, len(members) - 1) + 1)
         # The nearest is the sample itself.
         distance = squared[:, 1:].sqrt().mean(1).cpu()
         # Of two neighbours of each other alone the first counts, and not how they are rounded.
         typical = (distance / distance.max().clamp_min(1e-12) * GRADES).round()
-        return free[typical.argsort(stable=True)].tolist()  # type: ignore[no-any-return]
+        return free[typical.argsort(stable=True)].tolist()
 
 
 def _in_turn(queues: list[list[int]], n: int) -> list[int]:

@@ -20,6 +20,7 @@ NAMES = {
     "query": {
         "bait",
         "bald",
+        "batch_bald",
         "binary_minimum",
         "callable",
         "class_balanced",
@@ -35,6 +36,7 @@ NAMES = {
         "discriminative",
         "distance_to_boundary",
         "entropy",
+        "epig",
         "falcun",
         "galaxy",
         "generated",
