@@ -33,6 +33,7 @@ from querist.strategies.query.margin import Margin
 from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.neighbours_of_labeled import NeighboursOfLabeled
 from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
@@ -78,6 +79,7 @@ __all__ = [
     "MaxHerding",
     "MeanStd",
     "Mixture",
+    "NeighboursOfLabeled",
     "PredictiveVariance",
     "ProbCover",
     "QueryCallable",

@@ -52,6 +52,7 @@ NAMES = {
         "max_herding",
         "mean_std",
         "mixture",
+        "neighbours_of_labeled",
         "predictive_variance",
         "prob_cover",
         "random",
