@@ -65,4 +65,5 @@ def climb(
 def _directions(count: int, d: int, generator: torch.Generator) -> torch.Tensor:
     """Random directions of length 1, orthogonal to each other, for each point `(count, k, d)`."""
     normal = torch.randn(count, d, min(d, DIRECTIONS), generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(normal).Q.mT
+    orthogonal: torch.Tensor = torch.linalg.qr(normal).Q
+    return orthogonal.mT

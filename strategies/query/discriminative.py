@@ -177,7 +177,7 @@ class _Discriminator:
                     self._forward(self._x), self._y, self._weights, reduction="sum"
                 )
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             optimizer.step()
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
