@@ -127,6 +127,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "max_herding": PLAIN,
     "mean_std": SAMPLES,
     "mixture": options("{parts: [{name: margin, share: 0.8}, {name: random, share: 0.2}]}"),
+    "neighbours_of_labeled": options("{strategy: margin, k: 20}"),
     "predictive_variance": NUMBERS,
     "prob_cover": PLAIN,
     "random": PLAIN,
