@@ -147,7 +147,8 @@ def make_learner(name: str, data: Split, side: int, seed: int) -> Learner:
     if name == "logistic":
         from sklearn.linear_model import LogisticRegression
 
-        return SklearnLearner(LogisticRegression(C=1, max_iter=2000), classes=data.classes)
+        estimator = LogisticRegression(C=1, max_iter=2000)
+        return SklearnLearner(estimator, classes=data.classes, threads=1)
     if name == "cnn" and not side:
         raise ValueError("the CNN learns from images, and this data set has none: leave it out")
     width = data.features.shape[1]
