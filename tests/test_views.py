@@ -45,7 +45,7 @@ def test_what_each_learner_can_be_asked() -> None:
     assert drawn == classes | {View.EMBEDDINGS, View.PROBABILITY_SAMPLES}
     numbers = {View.FEATURES, View.NUMBERS, View.EMBEDDINGS}
     assert views_of(LinearNumbers(WEIGHTS[:, 0])) == numbers
-    assert views_of(DrawnNumbers(WEIGHTS.T)) == numbers | {View.NUMBER_SAMPLES}
+    assert views_of(DrawnNumbers(WEIGHTS.T)) == numbers | {View.NUMBER_SAMPLES, View.VARIANCES}
 
 
 def test_what_is_missing_is_named_with_what_can_be_run() -> None:

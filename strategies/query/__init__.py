@@ -11,6 +11,7 @@ from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
+from querist.strategies.query.cover_then_cluster import CoverThenCluster
 from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.disagreement import Disagreement
@@ -22,6 +23,7 @@ from querist.strategies.query.expected_error_reduction import ExpectedErrorReduc
 from querist.strategies.query.expected_gradient_length import ExpectedGradientLength
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.galaxy import Galaxy
+from querist.strategies.query.generated import Generated
 from querist.strategies.query.greedy_both import GreedyBoth
 from querist.strategies.query.greedy_input import GreedyInput
 from querist.strategies.query.greedy_output import GreedyOutput
@@ -34,6 +36,7 @@ from querist.strategies.query.margin import Margin
 from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.neighbours_of_labeled import NeighboursOfLabeled
 from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
@@ -42,6 +45,7 @@ from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
 from querist.strategies.query.typiclust import TypiClust
+from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
@@ -57,6 +61,7 @@ __all__ = [
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
+    "CoverThenCluster",
     "DensityWeighted",
     "Disagreement",
     "Discriminative",
@@ -67,6 +72,7 @@ __all__ = [
     "ExpectedGradientLength",
     "Falcun",
     "Galaxy",
+    "Generated",
     "GreedyBoth",
     "GreedyInput",
     "GreedyOutput",
@@ -80,6 +86,7 @@ __all__ = [
     "MaxHerding",
     "MeanStd",
     "Mixture",
+    "NeighboursOfLabeled",
     "PredictiveVariance",
     "ProbCover",
     "QueryCallable",
@@ -88,6 +95,7 @@ __all__ = [
     "Subsample",
     "Switch",
     "TypiClust",
+    "UncertaintyHerding",
     "VariationRatios",
     "VoteEntropy",
 ]

@@ -14,6 +14,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import finite_number, whole_number
 from querist.strategies.query.fisher import (
     Design,
@@ -23,7 +24,6 @@ from querist.strategies.query.fisher import (
     principal_directions,
     symmetric,
 )
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import TopScores, check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection
@@ -177,7 +177,7 @@ class _Discriminator:
                     self._forward(self._x), self._y, self._weights, reduction="sum"
                 )
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             optimizer.step()
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:

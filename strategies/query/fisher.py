@@ -89,7 +89,8 @@ def principal_directions(parts: Iterable[torch.Tensor], k: int) -> torch.Tensor:
         x = part.double()
         moment = x.T @ x if moment is None else moment + x.T @ x
     assert moment is not None
-    return torch.linalg.eigh(moment).eigenvectors[:, -k:]
+    vectors: torch.Tensor = torch.linalg.eigh(moment).eigenvectors
+    return vectors[:, -k:]
 
 
 class Design:
@@ -182,4 +183,5 @@ def _change(q: torch.Tensor, r: torch.Tensor, sign: int) -> torch.Tensor:
     inner = _inner(q, sign)
     if sign < 0:
         inner.diagonal(dim1=1, dim2=2).add_(1e-12)
-    return torch.linalg.solve(inner, r).diagonal(dim1=1, dim2=2).sum(1)
+    solved: torch.Tensor = torch.linalg.solve(inner, r)
+    return solved.diagonal(dim1=1, dim2=2).sum(1)

@@ -15,8 +15,8 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import whole_number
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.ranked_graph import RankedGraph
 from querist.strategies.query.scoring import check_count, in_order, top_two
 from querist.values import Selection

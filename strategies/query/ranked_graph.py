@@ -83,4 +83,5 @@ def _distance(places: np.ndarray, others: np.ndarray) -> np.ndarray:
     at = np.searchsorted(others, places)
     left = others[np.maximum(at - 1, 0)]
     right = others[np.minimum(at, len(others) - 1)]
-    return np.minimum(np.abs(places - left), np.abs(places - right))
+    nearest: np.ndarray = np.minimum(np.abs(places - left), np.abs(places - right))
+    return nearest

@@ -459,6 +459,21 @@ def test_a_strategy_that_makes_its_own_samples(new_run: Any, drive: Any, compone
     )
 
 
+def test_samples_are_made_where_the_learner_is_unsure(
+    new_run: Any, drive: Any, component: Any
+) -> None:
+    query = {"name": "generated", "n": 4, "options": {"starts": 16, "steps": 4}}
+    changes = {"strategies": {"query": query, "label": {"name": component("label", Rule)}}}
+    run = new_run(**changes)
+    drive.finish(run)
+    assert run.ledger.selected().tolist() == list(range(60, 72))
+    again = new_run(**changes)
+    for iteration in range(3):
+        again = drive.reopened(again)
+        drive.iterate(again, iteration)
+    assert drive.content(again) == drive.content(run)
+
+
 def test_digits_with_scikit_learn(new_run: Any, drive: Any) -> None:
     changes = {
         "data": {"pool": {"name": "digits"}, "split": {"test": 0.3},
