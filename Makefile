@@ -23,7 +23,7 @@ DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel bench-labels test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 
 bench-parallel: $(USER_READY) ## what learners side by side cost
 	$(BIN)/python benchmarks/parallel.py $(ARGS)
+
+bench-labels: $(USER_READY) ## how many labels each query strategy saves
+	$(BIN)/python benchmarks/label_efficiency.py $(ARGS)
 
 test: $(DEV_READY) ## run the tests but the matrix of faults; ARGS goes to pytest
 	$(BIN)/python -m pytest --ignore=tests/faults -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)

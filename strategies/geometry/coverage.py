@@ -11,7 +11,7 @@ doi:10.1007/BFb0006528.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,17 @@ from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.points import Points, squares
 
 Kernel = Callable[[torch.Tensor], torch.Tensor]
-"""Squared distances -> how well one covers the other, 0 to 1; it may write into its argument."""
+"""-(distance / width)² -> how well one covers the other, 0 to 1; it may write into its argument."""
 
 Numbers = np.ndarray[Any, Any]
 """A vector."""
 
-ROWS = 1024
+ROWS = 512
 REFERENCES = 2048
-"""A block of distances has at most so many rows and columns: 8 MB, which a cache may hold."""
+"""A block of distances has at most so many rows and columns: 4 MB, which a cache may hold."""
 
 AGAIN = 32
-"""Candidates that are looked at again together."""
+"""Candidates that are looked at again together, at first."""
 
 HOT = 4096
 """Candidates among which the next pick is looked for, as long as no other can be better."""
@@ -42,44 +42,65 @@ class Coverage:
 
     Args:
         references: the points that are to be covered `(m, d)`.
+        width: the distance at which the kernel is given -1.
         kernel: how well a point covers another.
         covering: points that cover already `(l, d)`.
+        weights: how much each reference counts `(m,)`, at least 0; default: all 1.
     """
 
     def __init__(
-        self, references: torch.Tensor, kernel: Kernel, covering: torch.Tensor | None = None
+        self,
+        references: torch.Tensor,
+        width: float,
+        kernel: Kernel,
+        covering: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> None:
-        self._references = references
-        self._lengths = squares(references)
+        # -(|x|² + |r|² - 2xr) / w² is one matrix product with one column more: nothing but the
+        # kernel then has to pass over the block again.
+        self._scale = 1 / width**2
+        lengths = squares(references)[:, None] * -self._scale
+        self._bias = lengths[:, 0].contiguous()
+        scaled = references * (2 * self._scale)
+        self._references = torch.cat([scaled, torch.ones_like(lengths)], dim=1)
         self._kernel = kernel
         self._covered = references.new_zeros(len(references))
+        self._weights = torch.ones_like(self._covered)
+        if weights is not None:
+            self._weights.copy_(weights)
+        self._block = references.new_empty(ROWS * REFERENCES)
         if covering is not None:
             for rows in covering.split(ROWS):
                 self.add(rows)
 
     def gains(self, x: torch.Tensor) -> torch.Tensor:
-        """How much each row of `(m, d)` would add alone, a sum over references `(m,)`."""
+        """How much each row of `(m, d)` would add alone, a weighted sum of references `(m,)`."""
         return torch.cat([self._gains(rows) for rows in x.split(ROWS)])
 
     def _gains(self, x: torch.Tensor) -> torch.Tensor:
         total = x.new_zeros(len(x))
-        for begin in range(0, len(self._references), REFERENCES):
-            block = self._kernels(x, begin, begin + REFERENCES)
-            covered = self._covered[begin : begin + REFERENCES]
-            total += block.sub_(covered).clamp_min_(0).sum(1)
+        for block, begin, end in self._blocks(x):
+            more = block.sub_(self._covered[begin:end]).clamp_min_(0)
+            total += more @ self._weights[begin:end]
         return total
-
-    def _kernels(self, x: torch.Tensor, begin: int, end: int) -> torch.Tensor:
-        references = self._references[begin:end]
-        squared = torch.addmm(self._lengths[begin:end], x, references.T, alpha=-2)
-        return self._kernel(squared.add_(squares(x)[:, None]).clamp_min_(0))
 
     def add(self, x: torch.Tensor) -> None:
         """From now on these points `(m, d)` cover, too; at most `ROWS` at a time."""
+        for block, begin, end in self._blocks(x):
+            covered = self._covered[begin:end]
+            torch.maximum(covered, block.amax(0), out=covered)
+
+    def _blocks(self, x: torch.Tensor) -> Iterator[tuple[torch.Tensor, int, int]]:
+        """Kernels of at most `ROWS` points with some references, and which these are.
+
+        All in the same memory, one after the other.
+        """
+        rows = torch.cat([x, squares(x)[:, None] * -self._scale], dim=1)
         for begin in range(0, len(self._references), REFERENCES):
-            end = begin + REFERENCES
-            best = self._kernels(x, begin, end).amax(0)
-            self._covered[begin:end] = torch.maximum(self._covered[begin:end], best)
+            end = min(begin + REFERENCES, len(self._references))
+            block = self._block[: len(x) * (end - begin)].view(len(x), end - begin)
+            torch.addmm(self._bias[begin:end], rows, self._references[begin:end].T, out=block)
+            yield self._kernel(block), begin, end
 
 
 def most_covering(
@@ -128,6 +149,7 @@ class LazyMaximum:
 
     def best(self) -> tuple[int, float]:
         """The position of the highest number, of equal ones the first, and the number."""
+        together = AGAIN
         while True:
             hot = self._bounds[self._hot]
             if not len(hot) or hot.max() < self._floor:
@@ -137,11 +159,12 @@ class LazyMaximum:
             if self._fresh[at]:
                 return int(at), float(self._bounds[at])
             order = self._hot[np.argsort(-hot, kind="stable")]
-            stale = np.sort(order[~self._fresh[order]][:AGAIN])
+            stale = np.sort(order[~self._fresh[order]][:together])
             # Never above the bound: matrix products of other shapes round in other ways.
             now = self._again(stale).cpu().numpy()
             self._bounds[stale] = np.minimum(self._bounds[stale], now)
             self._fresh[stale] = True
+            together *= 2  # where many are as good as the best, few large products are faster
 
     def _warm_up(self) -> None:
         """Look among the highest from now on, as long as none outside can be higher."""

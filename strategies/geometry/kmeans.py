@@ -122,7 +122,7 @@ def seeds(
         chosen = int(at[best])
         found.append(chosen)
         taken[chosen] = True
-        left[taken] = 0.0  # rounding may leave a trace of distance to itself
+        left[chosen] = 0.0  # rounding may leave a trace of distance to itself
         mass = left * weights
     return torch.tensor(found, device=x.device)
 

@@ -11,6 +11,7 @@ from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
+from querist.strategies.query.cover_then_cluster import CoverThenCluster
 from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.disagreement import Disagreement
@@ -18,6 +19,8 @@ from querist.strategies.query.discriminative import Discriminative
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
 from querist.strategies.query.epig import Epig
+from querist.strategies.query.expected_error_reduction import ExpectedErrorReduction
+from querist.strategies.query.expected_gradient_length import ExpectedGradientLength
 from querist.strategies.query.falcun import Falcun
 from querist.strategies.query.galaxy import Galaxy
 from querist.strategies.query.generated import Generated
@@ -33,6 +36,7 @@ from querist.strategies.query.margin import Margin
 from querist.strategies.query.max_herding import MaxHerding
 from querist.strategies.query.mean_std import MeanStd
 from querist.strategies.query.mixture import Mixture
+from querist.strategies.query.neighbours_of_labeled import NeighboursOfLabeled
 from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.prob_cover import ProbCover
 from querist.strategies.query.python_callable import QueryCallable
@@ -41,6 +45,7 @@ from querist.strategies.query.sequence import InSequence
 from querist.strategies.query.subsample import Subsample
 from querist.strategies.query.switch import Switch
 from querist.strategies.query.typiclust import TypiClust
+from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.strategies.query.variation_ratios import VariationRatios
 from querist.strategies.query.vote_entropy import VoteEntropy
 
@@ -56,12 +61,15 @@ __all__ = [
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
+    "CoverThenCluster",
     "DensityWeighted",
     "Disagreement",
     "Discriminative",
     "DistanceToBoundary",
     "Entropy",
     "Epig",
+    "ExpectedErrorReduction",
+    "ExpectedGradientLength",
     "Falcun",
     "Galaxy",
     "Generated",
@@ -78,6 +86,7 @@ __all__ = [
     "MaxHerding",
     "MeanStd",
     "Mixture",
+    "NeighboursOfLabeled",
     "PredictiveVariance",
     "ProbCover",
     "QueryCallable",
@@ -86,6 +95,7 @@ __all__ = [
     "Subsample",
     "Switch",
     "TypiClust",
+    "UncertaintyHerding",
     "VariationRatios",
     "VoteEntropy",
 ]

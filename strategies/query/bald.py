@@ -13,7 +13,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.rows import entropies, row_sums
-from querist.strategies.query.scoring import select_by_score
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -46,7 +46,13 @@ def _sums(samples: torch.Tensor, *, spotless: bool) -> tuple[torch.Tensor, torch
 
 @register("query", "bald")
 class Bald:
-    """The samples about which the learner's models are sure, each for itself, and disagree."""
+    """The samples about which the learner's models are sure, each for itself, and disagree.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; `power` is PowerBALD, which costs no more.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Houlsby, Huszar, Ghahramani and Lengyel, Bayesian Active Learning for "
@@ -55,6 +61,9 @@ class Bald:
         cost="n t c",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n for which the label says most about the model; the scores are in nats."""
-        return select_by_score(context, n, bald_scores, View.PROBABILITY_SAMPLES)
+        return self.batch.select(context, n, bald_scores, View.PROBABILITY_SAMPLES)

@@ -22,7 +22,7 @@ from querist.values import Selection
 from querist.views import View, require_views
 
 LOOKED_AT = 64
-"""Samples whose additions are computed at a time."""
+"""Samples whose additions are computed first for a pick; then twice as many, and so on."""
 ROUNDING = 1e-6
 """Nats by which equal additions may differ in float32."""
 
@@ -89,18 +89,21 @@ def pick_greedily(
     positions: list[int] = []
     gains: list[float] = []
     for _ in range(n):
-        best, at = -torch.inf, -1
+        best = -torch.inf
         order = bounds.argsort(descending=True, stable=True)
-        for some in order.split(LOOKED_AT):
+        begin, size = 0, LOOKED_AT
+        while begin < len(order):
+            some = order[begin : begin + size]
+            begin, size = begin + size, 2 * size
             # A bound as high as the best may belong to an equal sample that comes first.
             if float(bounds[some[0]]) < best - ROUNDING:
                 break
             there = some.to(samples.device)
             fresh = known.conditional_entropies(samples[:, there]) - within[some]
             bounds[some] = torch.where(bounds[some].isneginf(), bounds[some], fresh)
-            highest = float(bounds[some].max())
-            if highest > best:
-                best, at = highest, int(some[bounds[some] == highest].min())
+            best = max(best, float(bounds[some].max()))
+        # What was not looked at has a lower bound; of equal ones argmax takes the first.
+        at = int(bounds.argmax())
         positions.append(at)
         gains.append(best)
         known.add(samples[:, at])

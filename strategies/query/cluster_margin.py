@@ -49,7 +49,7 @@ class ClusterMargin:
     )
 
     def __init__(
-        self, candidates: float = 10, clusters: int | None = None, space: str = "auto"
+        self, candidates: float = 3, clusters: int | None = None, space: str = "auto"
     ) -> None:
         self.candidates = candidates_factor("candidates", candidates)
         self.clusters = None if clusters is None else whole_number("clusters", clusters, least=1)

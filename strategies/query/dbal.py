@@ -13,23 +13,39 @@ from querist.errors import ConfigurationError
 from querist.registry import register
 from querist.strategies.geometry.kmeans import k_means
 from querist.strategies.geometry.points import Points
-from querist.strategies.options import finite_number
+from querist.strategies.options import finite_number, one_of
 from querist.strategies.query.k_means import nearest_to_centres
 from querist.strategies.query.margin import margin_scores
-from querist.strategies.query.scoring import check_count, select_by_probability
+from querist.strategies.query.scoring import check_count, select_by_probability, top_two
 from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
+
+
+def _ratio(probabilities: torch.Tensor) -> torch.Tensor:
+    first, second = top_two(probabilities)
+    return second / first.clamp_min(torch.finfo(first.dtype).tiny)
+
+
+DOUBTS = {
+    "margin": lambda probabilities: 1 + margin_scores(probabilities),
+    "ratio": _ratio,
+    "none": lambda probabilities: torch.ones_like(probabilities[:, 0]),
+}
+"""Class probabilities `(m, c)` -> how much a sample counts `(m,)`, 0 to 1."""
 
 
 @register("query", "dbal")
 class DBAL:
     """Of the beta n samples with the smallest margins those nearest to the centres of n clusters.
 
-    The clusters are those of k-means with the weights 1 - margin.
+    The clusters are those of k-means, weighted by how uncertain the samples are.
 
     Args:
         beta: how many times n the smallest margins are clustered; 1 is margin sampling.
+        weight: what a sample counts in its cluster: margin for 1 - margin, as in the paper, ratio
+            for the probability of the second class over that of the first, which falls faster, or
+            none for 1.
         space: where distances are measured: embeddings, features, or auto (embeddings where the
             learner has them).
     """
@@ -40,8 +56,9 @@ class DBAL:
         cost="n c + 30 beta k² d",
     )
 
-    def __init__(self, beta: float = 10, space: str = "auto") -> None:
+    def __init__(self, beta: float = 10, weight: str = "margin", space: str = "auto") -> None:
         self.beta = candidates_factor("beta", beta)
+        self.weight = one_of("weight", weight, tuple(DOUBTS))
         self.space = Space(space)
         self.needs = (View.PROBABILITIES, self.space.needs)
 
@@ -53,14 +70,23 @@ class DBAL:
         if n in (0, len(uncertain)):
             return uncertain
         indices = torch.tensor(uncertain.indices)
-        margins = -torch.tensor(uncertain.scores)
         points = Points(self.space.of(context, indices))
-        clusters = k_means(points, n, context.generator, 1 - margins)
+        weights = doubts(context, indices, self.weight)
+        clusters = k_means(points, n, context.generator, weights)
         picks = nearest_to_centres(clusters, n).sort().values.tolist()
         return Selection(
             tuple(uncertain.indices[pick] for pick in picks),
             tuple(uncertain.scores[pick] for pick in picks),
         )
+
+
+def doubts(context: QueryContext, indices: torch.Tensor, weight: str) -> torch.Tensor:
+    """How much some samples count by their probabilities `(m,)`, 0 to 1."""
+    ascending, order = indices.sort()
+    kept = context.shared.get(View.PROBABILITIES, ascending)
+    if kept is None:
+        return DOUBTS[weight](context.of(indices, View.PROBABILITIES))
+    return DOUBTS[weight](kept[order.argsort().to(kept.device)])
 
 
 def candidates_factor(option: str, value: float) -> float:

@@ -15,7 +15,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote
+from querist.strategies.query.voting import Voters, select_by_vote, vote_counts
 from querist.values import Selection, Task
 from querist.views import View
 
@@ -25,15 +25,10 @@ def disagreement_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
     A member votes for its most probable class; of equal ones for the first.
     """
-    counts, number = torch.zeros(()), 0
-    for probabilities in members:
-        votes = probabilities.argmax(1, keepdim=True)
-        one = torch.ones_like(votes, dtype=torch.float64)
-        counts = counts + torch.zeros_like(probabilities).scatter_(1, votes, one)
-        number += 1
-    agreeing = (counts * (counts - 1)).sum(1)  # whole numbers, whatever the order
+    counts, number = vote_counts(members)
+    agreeing = (counts * (counts - 1)).sum(1)
     pairs = max(number * (number - 1), 1)
-    return (number * (number - 1) - agreeing) / pairs
+    return (number * (number - 1) - agreeing).double() / pairs
 
 
 @register("query", "disagreement")

@@ -23,7 +23,8 @@ from querist.views import View
 class KMeans:
     """The sample nearest to the centre of each of n clusters, whatever is labeled already.
 
-    It asks for no prediction, so that it can choose the very first samples.
+    It asks for no prediction, so that it can choose the very first samples. Again and again it
+    asks for the same middles: later than the first batch it is worse than random sampling.
 
     Args:
         space: where distances are measured: embeddings, features, or auto (embeddings where the

@@ -24,8 +24,8 @@ from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
 
-REFERENCES = 10_000
-"""From how many samples coverage is measured: its error is about 1 % then."""
+REFERENCES = 4000
+"""From how many samples coverage is measured; with 10,000 it comes out the same within 1 %."""
 
 PAIRS = 1000
 """The median distance is that within so many references."""
@@ -53,18 +53,18 @@ class MaxHerding:
         paper="Bae, Noh and Sutherland, Generalized Coverage for More Robust Low-Budget Active "
         "Learning, 2024, arXiv:2407.12212",
         needs=(View.FEATURES,),
-        cost="n r d for r references, at most 10,000",
+        cost="n r d for r references, at most 4,000",
     )
 
     def __init__(
         self,
         bandwidth: float | None = None,
-        width: float = 0.5,
+        width: float = 0.7,
         references: int | None = REFERENCES,
         space: str = "auto",
     ) -> None:
-        self.bandwidth = None if bandwidth is None else _positive("bandwidth", bandwidth)
-        self.width = _positive("width", width)
+        self.bandwidth = None if bandwidth is None else above_zero("bandwidth", bandwidth)
+        self.width = above_zero("width", width)
         self.references = references_option(references)
         self.space = Space(space)
         self.needs = (self.space.needs,)
@@ -77,19 +77,20 @@ class MaxHerding:
         points = Points(self.space.all(context))
         references = drawn_references(points, self.references, context.generator)
         bandwidth = self._bandwidth(points, references)
-
-        def kernel(squared: torch.Tensor) -> torch.Tensor:
-            return squared.mul_(-1 / bandwidth**2).exp_()
-
-        coverage = Coverage(references, kernel, labeled_points(context, points, self.space))
+        known = labeled_points(context, points, self.space)
+        coverage = Coverage(references, bandwidth, torch.Tensor.exp_, known)
         return in_order(context, most_covering(points, coverage, n, context.generator))
 
     def _bandwidth(self, points: Points, references: torch.Tensor) -> float:
         if self.bandwidth is not None:
             return self.bandwidth / points.scale
-        some = references[:: max(1, len(references) // PAIRS)]
-        median = float(squared_distances(some, some).flatten().median())
-        return self.width * math.sqrt(max(median, 1e-12))
+        return self.width * median_distance(references)
+
+
+def median_distance(x: torch.Tensor) -> float:
+    """The median distance between two of up to about 1,000 rows of `(m, d)`, at least 1e-6."""
+    some = x[:: max(1, len(x) // PAIRS)]
+    return math.sqrt(max(float(squared_distances(some, some).flatten().median()), 1e-12))
 
 
 def references_option(value: Any) -> int | None:
@@ -118,7 +119,12 @@ def labeled_points(context: QueryContext, points: Points, space: Space) -> torch
     return points.moved(space.of(context, context.labeled.indices))
 
 
-def _positive(option: str, value: Any) -> float:
+def above_zero(option: str, value: Any) -> float:
+    """`value` as a float above 0.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
     number = finite_number(option, value, least=0)
     if number == 0:
         raise ConfigurationError(f"{option} is a number above 0, not 0: set it to one")

@@ -106,7 +106,7 @@ class Batch:
         """n of the samples that come with their scores, chosen as `select` does.
 
         Args:
-            context: whose unlabeled samples they are.
+            context: whose unlabeled samples they are, or some of them.
             n: how many, at least 0.
             scored: indices `(m,)` and scores `(m,)`, chunk by chunk, in the order of the pool.
             offset: see `select`.
@@ -118,12 +118,12 @@ class Batch:
         if top.n == 0:
             return top.selection()
         noise = Noise(context.generator)
-        ranked: list[torch.Tensor] = []
+        ranked: list[tuple[torch.Tensor, torch.Tensor]] = []
         for indices, found in scored:
             scores = found.cpu()
             check_scores(scores, indices)
             if self.form == "softrank":
-                ranked.append(scores.double())
+                ranked.append((indices, scores.double()))
                 continue
             if self.form != "top":
                 scores = self.coldness * self._key(scores.double(), offset)
@@ -131,10 +131,11 @@ class Batch:
             top.offer(indices, scores)
         if ranked:
             # Ranks are known when all scores are: this form keeps a number for each sample.
-            order = torch.cat(ranked).argsort(descending=True, stable=True)
+            indices, scores = (torch.cat(column) for column in zip(*ranked, strict=True))
+            order = scores.argsort(descending=True, stable=True)
             places = torch.arange(1, len(order) + 1, dtype=torch.float64)
             drawn = noise.take(len(order)).index_add(0, order, places.log(), alpha=-self.coldness)
-            top.offer(context.unlabeled, drawn)
+            top.offer(indices, drawn)
         return top.selection()
 
     def _key(self, scores: torch.Tensor, offset: float) -> torch.Tensor:

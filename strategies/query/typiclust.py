@@ -20,6 +20,9 @@ from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
 
+PER_CENTRE = 64
+"""Points that a centre is found from: where its most typical sample is, all points say."""
+
 GRADES = 2**18
 """How finely distances within a cluster are told apart; float32 has little more."""
 
@@ -74,7 +77,7 @@ class TypiClust:
             values = torch.cat([values, known.to(values)])
         points = Points(values)
         wanted = min(n + labeled, self.max_clusters)
-        clusters = k_means(points, wanted, context.generator)
+        clusters = k_means(points, wanted, context.generator, per_centre=PER_CENTRE)
         queues = self._queues(points, clusters.nearest.cpu(), unlabeled, n)
         return in_order(context, torch.tensor(_in_turn(queues, n), dtype=torch.int64))
 

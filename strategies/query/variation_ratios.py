@@ -12,6 +12,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.stochastic import Batch
+from querist.strategies.query.voting import vote_counts
 from querist.values import Selection
 from querist.views import View
 
@@ -21,11 +22,8 @@ def variation_ratio_scores(samples: torch.Tensor) -> torch.Tensor:
 
     A model predicts its most probable class; of equal ones the first.
     """
-    counts = torch.zeros_like(samples[0], dtype=torch.float64)
-    one = torch.ones_like(counts[:, :1])
-    for probabilities in samples:
-        counts.scatter_add_(1, probabilities.argmax(1, keepdim=True), one)
-    return (len(samples) - counts.amax(1)) / len(samples)
+    counts, number = vote_counts(samples)
+    return (number - counts.amax(1)).double() / number
 
 
 @register("query", "variation_ratios")

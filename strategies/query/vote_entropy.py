@@ -14,9 +14,12 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote, sum_of
+from querist.strategies.query.voting import Voters, select_by_vote, vote_counts
 from querist.values import Selection, Task
 from querist.views import View
+
+FIXED = 2.0**50
+"""Parts of a nat: contributions are whole numbers of them."""
 
 
 def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -25,12 +28,12 @@ def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
     A member votes for its most probable class; of equal ones for the first. The paper divides by
     log k, which ranks alike.
     """
-    votes = [probabilities.argmax(1) for probabilities in members]
-    # Of k members, each sees how many vote as it does; the mean of log(k / that) is the entropy.
-    # In ascending order, so that equal votes for other classes are the same number, to the bit.
-    agreeing = torch.stack([sum_of(one == other for other in votes) for one in votes])
-    surprise = (len(votes) / agreeing.sort(0).values).log()
-    return sum_of(surprise) / len(votes)
+    counts, number = vote_counts(members)
+    shares = torch.arange(number + 1, dtype=torch.float64) / number
+    # Sums of whole numbers are the same in any order, so that equal votes for other classes are
+    # the same number, to the bit.
+    parts = (torch.special.entr(shares) * FIXED).round().long().to(counts.device)
+    return parts[counts].sum(1).double() / FIXED
 
 
 @register("query", "vote_entropy")
@@ -52,7 +55,7 @@ class VoteEntropy:
         paper="Dagan and Engelson, Committee-Based Sampling for Training Probabilistic "
         "Classifiers, 1995, doi:10.1016/B978-1-55860-377-6.50027-X",
         needs=(View.PROBABILITIES,),
-        cost="t n (c + t)",
+        cost="t n c",
     )
 
     wants_committee = True

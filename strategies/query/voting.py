@@ -156,6 +156,22 @@ def _predictions(
         yield predicted.double()
 
 
+def vote_counts(members: Iterable[torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """How many members vote for each class, and how many there are: k times `(m, c)` -> `(m, c)`.
+
+    A member votes for its most probable class; of equal ones for the first. Whole numbers, whose
+    sums are the same in any order: rounding must not decide between ties.
+    """
+    counts, number = torch.zeros((), dtype=torch.int64), 0
+    for probabilities in members:
+        votes = probabilities.argmax(1, keepdim=True)
+        if not number:
+            counts = torch.zeros_like(probabilities, dtype=torch.int64)
+        counts.scatter_add_(1, votes, torch.ones_like(votes))
+        number += 1
+    return counts, number
+
+
 def sum_of(parts: Iterable[torch.Tensor]) -> torch.Tensor:
     """The sum of tensors in float64, one after the other."""
     total = torch.zeros((), dtype=torch.float64)

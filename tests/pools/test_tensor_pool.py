@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from querist.errors import DataError
 from querist.pools import TensorPool, digits
@@ -85,3 +87,34 @@ def test_digits() -> None:
     assert features.shape == (1797, 64)
     assert features.dtype == torch.float32
     assert 0 <= float(features.min()) < float(features.max()) == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    gaps=st.lists(st.integers(1, 3), min_size=0, max_size=4),
+    first=st.integers(0, 50),
+    length=st.integers(1, 200),
+    array=st.booleans(),
+    backwards=st.booleans(),
+)
+def test_runs_of_indices_give_what_single_ones_do(
+    gaps: list[int], first: int, length: int, array: bool, backwards: bool
+) -> None:
+    features = torch.arange(4000.0).reshape(2000, 2)
+    starts = [first + length * i + sum(gaps[:i]) for i in range(len(gaps) + 1)]
+    runs = [torch.arange(start, start + length) for start in starts]
+    indices = torch.cat(runs[::-1] if backwards else runs)
+    pool = TensorPool(features.numpy() if array else features)
+    found = pool.features(indices)
+    assert torch.equal(found, features[indices])
+    found.zero_()  # a copy, so that nobody writes into the pool
+    assert torch.equal(pool.features(indices), features[indices])
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_runs_that_leave_the_pool_are_refused_as_before(array: bool) -> None:
+    features = torch.rand(100, 2)
+    pool = TensorPool(features.numpy() if array else features)
+    assert torch.equal(pool.features(torch.arange(-50, 0)), features[50:])
+    with pytest.raises(IndexError):
+        pool.features(torch.arange(60, 160))

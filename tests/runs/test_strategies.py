@@ -26,6 +26,7 @@ def _allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         {"name": "switch", "options": {"stages": [{**QUEUED, "until_iteration": 1}, "margin"]}},
         {"name": "subsample", "options": {"strategy": "margin", "share": 0.5}},
         {"name": "class_balanced", "options": {"strategy": "entropy"}},
+        {"name": "neighbours_of_labeled", "options": {"strategy": "margin", "k": 2}},
         {"name": "cost_aware", "options": {"strategy": "margin", "class_costs": [1, 3]}},
     ],
     ids=lambda query: query["name"],

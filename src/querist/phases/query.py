@@ -12,6 +12,7 @@ import torch
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.faults import crash_point
+from querist.indices import positions, without
 from querist.pools.combined import CombinedPool
 from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
@@ -101,7 +102,9 @@ def choose(
     pool.forget_from(first_new)
     for proposal in _propose(run, iteration):
         pool.add(proposal)
-    candidates = torch.cat([run.data.unlabeled(run.ledger), torch.arange(first_new, len(pool))])
+    candidates = run.data.unlabeled(run.ledger)
+    if len(pool) > first_new:
+        candidates = torch.cat([candidates, torch.arange(first_new, len(pool))])
     chosen: list[tuple[int, float, str]] = []
     left = min(settings.strategies.budget, labels_left(run, iteration))
     shared = SharedViews()
@@ -110,7 +113,7 @@ def choose(
         if n == 0:
             break
         taken = torch.tensor([sample for sample, _, _ in chosen], dtype=torch.int64)
-        unlabeled = candidates[~torch.isin(candidates, taken)]
+        unlabeled = without(candidates, taken)
         context = QueryContext(
             learner=run.learner,
             pool=pool,
@@ -192,7 +195,7 @@ def check_selection(name: str, selection: Selection, unlabeled: torch.Tensor, n:
     if len(set(selection.indices)) != len(selection.indices):
         raise StrategyError(f"query {name!r} chose a sample twice: {selection.indices}")
     indices = torch.tensor(selection.indices, dtype=torch.int64)
-    foreign = indices[~torch.isin(indices, unlabeled)]
+    foreign = indices[positions(unlabeled, indices) < 0]
     if len(foreign):
         raise StrategyError(
             f"query {name!r} chose samples that are labeled, held back or not in the pool: "

@@ -6,6 +6,7 @@ import torch
 
 from querist.config.data import InitialConfig, SplitConfig
 from querist.errors import DataError
+from querist.indices import without
 from querist.pools.combined import CombinedPool, is_truthful
 from querist.protocols import Pool
 
@@ -23,15 +24,17 @@ def split_pool(
         DataError: nothing would be left to learn from.
     """
     strata = _strata(pool, config.stratify and (config.test > 0 or config.validation > 0))
-    parts: dict[str, list[torch.Tensor]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    parts: dict[str, list[torch.Tensor]] = {VALIDATION: [], TEST: []}
     for stratum in strata:
-        shuffled = stratum[torch.randperm(len(stratum), generator=generator)]
+        order = torch.randperm(len(stratum), generator=generator)
         test = round(config.test * len(stratum))
         validation = round(config.validation * len(stratum))
-        parts[TEST].append(shuffled[:test])
-        parts[VALIDATION].append(shuffled[test : test + validation])
-        parts[TRAIN].append(shuffled[test + validation :])
+        parts[TEST].append(stratum[order[:test]])
+        parts[VALIDATION].append(stratum[order[test : test + validation]])
     subsets = {name: torch.cat(found).sort().values for name, found in parts.items()}
+    # What is left is found without sorting it: it may be nearly all of a large pool.
+    held_back = torch.cat(list(subsets.values()))
+    subsets = {TRAIN: without(torch.arange(len(pool)), held_back), **subsets}
     if len(subsets[TRAIN]) == 0:
         raise DataError(
             f"data.split leaves none of {len(pool)} samples to learn from: lower test or validation"

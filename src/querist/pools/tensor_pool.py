@@ -10,6 +10,9 @@ import torch
 
 from querist.errors import DataError
 
+LONG = 32
+"""Mean length from which runs of consecutive indices are copied as they lie."""
+
 
 class TensorPool:
     """Features, and optionally their truth, in memory.
@@ -83,6 +86,11 @@ class TensorPool:
 
     def features(self, indices: torch.Tensor) -> torch.Tensor:
         """The features of `indices`, `(k, ...)`."""
+        if isinstance(self._features, torch.Tensor) and not self._features.is_cpu:
+            return self._features[indices]
+        runs = _runs(indices, len(self._features))
+        if runs is not None:
+            return _copied(self._features, runs, len(indices))
         if isinstance(self._features, torch.Tensor):
             return self._features[indices]
         return torch.from_numpy(np.ascontiguousarray(self._features[indices.numpy()]))
@@ -97,6 +105,36 @@ class TensorPool:
         found = self._targets[indices]
         check_targets(found, indices)
         return found
+
+
+def _runs(indices: torch.Tensor, size: int) -> list[tuple[int, int]] | None:
+    """Where runs of consecutive indices begin and end; None where they are short, or outside."""
+    if len(indices) < LONG:
+        return None
+    breaks = (indices.diff() != 1).nonzero().flatten()
+    if len(breaks) * LONG > len(indices):
+        return None
+    firsts = indices[torch.cat([breaks.new_zeros(1), breaks + 1])].tolist()
+    lasts = indices[torch.cat([breaks, breaks.new_full((1,), len(indices) - 1)])].tolist()
+    if min(firsts) < 0 or max(lasts) >= size:
+        return None
+    return [(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def _copied(
+    features: torch.Tensor | np.ndarray[Any, Any], runs: list[tuple[int, int]], n: int
+) -> torch.Tensor:
+    """The runs one after the other, as plain copies of memory: a file is read in order."""
+    shape = (n, *features.shape[1:])
+    if isinstance(features, torch.Tensor):
+        target: Any = features.new_empty(shape)
+    else:
+        target = np.empty(shape, features.dtype)
+    at = 0
+    for begin, end in runs:
+        target[at : at + end - begin] = features[begin:end]
+        at += end - begin
+    return target if isinstance(features, torch.Tensor) else torch.from_numpy(target)
 
 
 def check_targets(targets: torch.Tensor, indices: torch.Tensor) -> None:

@@ -13,8 +13,9 @@ import torch
 
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, DataError, LabelError, RunError
+from querist.indices import without
 from querist.ledger import INITIAL, INITIAL_LABELS, Ledger
-from querist.pools.check import check_disjoint, check_pool
+from querist.pools.check import CHUNK, check_disjoint, check_pool
 from querist.pools.combined import CombinedPool, is_truthful
 from querist.pools.labeled import LabeledSet
 from querist.pools.split import TEST, TRAIN, VALIDATION, initial_indices, split_pool
@@ -67,8 +68,9 @@ class RunData:
         pool = self.pool.pool
         digest = hashlib.sha256(str(pool.classes).encode())
         if is_truthful(pool):
-            targets = self.pool.targets(torch.arange(len(pool))).contiguous()
-            digest.update(targets.view(-1).view(torch.uint8).numpy().tobytes())
+            for part in torch.arange(len(pool)).split(CHUNK):
+                targets = self.pool.targets(part).contiguous()
+                digest.update(targets.view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
     def test_digest(self) -> str:
@@ -93,7 +95,7 @@ class RunData:
 
     def unlabeled(self, ledger: Ledger) -> torch.Tensor:
         """Samples that may be asked for: not labeled, not asked for yet, ascending."""
-        return self.queryable[~torch.isin(self.queryable, ledger.selected())]
+        return without(self.queryable, ledger.selected())
 
     def check_label(self, label: Label) -> None:
         """Refuse a label that its sample cannot have.
@@ -231,9 +233,8 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
             "the data back as they were, or start a new run"
         )
     subsets = {name: ledger.subset(name) for name in (VALIDATION, TEST, INITIAL)}
-    everything = torch.arange(len(pool.pool))
     held_back = torch.cat([subsets[VALIDATION], subsets[TEST]])
-    subsets[TRAIN] = everything[~torch.isin(everything, held_back)]
+    subsets[TRAIN] = without(torch.arange(len(pool.pool)), held_back)
     data = _assemble(pool, fingerprint, subsets, experiment)
     if ledger.fact(TRUTH) not in (None, data.truth_digest()):
         raise RunError(
@@ -305,7 +306,7 @@ def _assemble(
         fingerprint=fingerprint,
         test=_held_out(pool, subsets[TEST], TEST),
         validation=_held_out(pool, subsets[VALIDATION], VALIDATION),
-        queryable=train[~torch.isin(train, initial)],
+        queryable=without(train, initial),
         initial=initial,
         subsets=subsets,
         task=experiment.training.task(pool.classes),

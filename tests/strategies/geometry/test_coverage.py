@@ -41,13 +41,11 @@ def test_agrees_with_the_plain_greedy(
     x = points.take(torch.arange(n))
     covering = torch.rand(labeled, 3, generator=draw) if labeled else None
 
-    def kernel(squared: torch.Tensor) -> torch.Tensor:
-        return squared.mul_(-8).exp_()
-
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"HOT": hot, "REFERENCES": block, "ROWS": block, "AGAIN": again}.items():
             patch.setattr(module, name, value)
-        picks = most_covering(points, Coverage(x[::2], kernel, covering), 6, draw)
+        coverage = Coverage(x[::2], 8**-0.5, torch.Tensor.exp_, covering)
+        picks = most_covering(points, coverage, 6, draw)
     rows = x.double().numpy()
 
     def kernels(a: Any, b: Any) -> Any:
@@ -67,12 +65,12 @@ def test_agrees_with_the_plain_greedy(
 def test_the_rest_is_drawn_when_all_is_covered() -> None:
     points = Points(torch.zeros(30, 2))
 
-    def kernel(squared: torch.Tensor) -> torch.Tensor:
-        return squared.le(0.1).float()
+    def kernel(negative: torch.Tensor) -> torch.Tensor:
+        return negative.ge(-1).float()
 
     drawn = []
     for seed in (0, 0, 1):
-        coverage = Coverage(points.take(torch.arange(30)), kernel)
+        coverage = Coverage(points.take(torch.arange(30)), 0.3, kernel)
         picks = most_covering(points, coverage, 10, torch.Generator().manual_seed(seed))
         assert picks[0] == 0
         assert len(picks.unique()) == 10
@@ -117,6 +115,6 @@ def test_few_candidates_are_looked_at_again() -> None:
             self.rows += len(x)
             return super().gains(x)
 
-    coverage = Counting(points.take(torch.arange(2000)), lambda squared: squared.mul_(-30).exp_())
+    coverage = Counting(points.take(torch.arange(2000)), 30**-0.5, torch.Tensor.exp_)
     most_covering(points, coverage, 50, torch.Generator())
     assert coverage.rows < 2000 * 6

@@ -19,6 +19,11 @@ class TestContract(QueryStrategyContract):
         return Bald()
 
 
+class TestPowerContract(QueryStrategyContract):
+    def make(self) -> Bald:
+        return Bald(batch="power")
+
+
 def reference(samples: Any) -> Any:
     def entropy(probabilities: Any) -> Any:
         logs = np.log(np.where(probabilities > 0, probabilities, 1.0))

@@ -94,7 +94,25 @@ def test_agrees_with_a_weighted_k_means_in_numpy(n: int) -> None:
     assert selection.scores == tuple(sorted((-margins[candidates][p] for p in picks), reverse=True))
 
 
-@pytest.mark.parametrize("options", [{"beta": 0.5}, {"beta": "ten"}, {"space": "pixels"}])
+@pytest.mark.parametrize(
+    "options", [{"beta": 0.5}, {"beta": "ten"}, {"weight": "entropy"}, {"space": "pixels"}]
+)
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         DBAL(**options)
+
+
+def test_weights_move_the_centres() -> None:
+    """A cluster on a line: with weights the pick is nearer to the more uncertain end."""
+    x = torch.linspace(0, 1, 41)[:40, None]
+
+    def probabilities(features: torch.Tensor) -> torch.Tensor:
+        first = 0.5 + 0.45 * features
+        return torch.cat([first, 1 - first], dim=1)
+
+    picks = {}
+    for weight in ("none", "margin", "ratio"):
+        learner = FixedProbabilities(probabilities)
+        context = query_context(features=x, labeled=(), learner=learner)
+        picks[weight] = DBAL(beta=40, weight=weight, space="features").sample(context, 1).indices[0]
+    assert picks["ratio"] < picks["margin"] < picks["none"]

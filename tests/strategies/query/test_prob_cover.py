@@ -103,7 +103,14 @@ def test_clusters_stand_for_the_labeled_classes() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"radius": -1}, {"purity": 2}, {"clusters": 1}, {"references": 0}, {"space": "pixels"}],
+    [
+        {"radius": -1},
+        {"radius": 0},
+        {"purity": 2},
+        {"clusters": 1},
+        {"references": 0},
+        {"space": "pixels"},
+    ],
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):

@@ -7,7 +7,7 @@ import torch
 
 from querist.errors import ConfigurationError, StrategyError
 from querist.strategies.query.space import SPACES, Space
-from querist.testing import LinearNumbers
+from querist.testing import LinearNumbers, query_context
 from querist.values import Task
 from querist.views import View
 
@@ -53,3 +53,29 @@ def test_only_wanted_embeddings_are_needed() -> None:
 def test_another_space_is_refused(space: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"space"):
         Space(space)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_samples_come_in_the_order_that_was_asked(kept: bool) -> None:
+    context = query_context()
+    if kept:
+        context.gather(View.EMBEDDINGS)
+    wanted = context.unlabeled[[5, 2, 9]]
+    expected = context.pool.features(wanted).double()
+    assert torch.equal(Space("auto").of(context, wanted), expected)
+    assert torch.equal(Space("features").all(context), context.pool.features(context.unlabeled))
+
+
+def test_what_was_asked_before_is_not_asked_again() -> None:
+    class Once(LinearNumbers):
+        looks = 0
+
+        def look(self, views: Any, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            self.looks += 1
+            return super().look(views, features)
+
+    learner = Once(torch.ones(4))
+    context = query_context(learner=learner, chunk_size=1000)
+    Space("auto").all(context)
+    Space("auto").of(context, context.unlabeled[[3, 1]])
+    assert learner.looks == 1
