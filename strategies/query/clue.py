@@ -34,7 +34,8 @@ class Clue:
 
     Args:
         temperature: that logits are divided by before entropies are taken; above 0. The lower it
-            is, the more a few uncertain samples count; the higher, the less entropies differ.
+            is, the more a few uncertain samples count; at 1 entropies are as predicted, which of a
+            learner of few labels hardly differ, so that clusters are those of plain k-means.
         space: `embeddings`, `features` or `auto`, which is embeddings where the learner has them.
     """
 
@@ -45,7 +46,7 @@ class Clue:
         cost="n (c + k d) + k² d",
     )
 
-    def __init__(self, temperature: float = 1.0, space: str = "auto") -> None:
+    def __init__(self, temperature: float = 0.3, space: str = "auto") -> None:
         self.temperature = finite_number("temperature", temperature, least=1e-3)
         self.space = Space(space)
         self.needs = (View.PROBABILITIES, self.space.needs)

@@ -56,7 +56,7 @@ def test_agrees_with_weighted_means_of_the_blobs(seed: int) -> None:
     p = proba.numpy()
     blobs_of = [list(range(b, b + 20)) for b in range(0, 80, 20)]
     expected = reference(features.double().numpy(), -(p * np.log(p)).sum(1), blobs_of)
-    chosen = Clue(space="features").sample(context, 4)
+    chosen = Clue(temperature=1.0, space="features").sample(context, 4)
     assert sorted(chosen.indices) == sorted(expected)
 
 
