@@ -147,6 +147,9 @@ class QueryStrategy(Protocol):
         An attribute `about` (`querist.about.About`) says what it asks of the learner, what it
         costs, and whose idea it is; an attribute `needs` of an instance, what it asks with its
         options. A learner that cannot give it is then refused before the run starts.
+
+        One that is made of others holds them in a list `strategies`, so that they are told what a
+        strategy of the run is told, and passes on their `needs` and `wants_committee`.
         """
         ...
 

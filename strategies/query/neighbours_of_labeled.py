@@ -121,7 +121,7 @@ class NeighboursOfLabeled:
             index.nearest(q, k, context.unlabeled, self.probes).unique()
             for q in queries.split(QUERIES)
         ]
-        found = torch.cat([*parts, made]).unique()
+        found: torch.Tensor = torch.cat([*parts, made]).unique()
         return found[found >= 0]
 
     def _index_of(self, pool: Pool, width: int) -> ApproximateNeighbours:

@@ -51,7 +51,7 @@ def check_pool(pool: Pool, what: str = "data.pool") -> str:
                 bad += int((~finite).sum())
                 first = int(indices[~finite][0]) if first is None else first
         digest.update(f"{features.dtype}{tuple(features.shape[1:])}".encode())
-        digest.update(features.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(features.contiguous().view(-1).view(torch.uint8).numpy().data)
     if bad:
         raise DataError(
             f"features must be finite: {bad} of the {len(pool)} samples of {what} have NaN or "

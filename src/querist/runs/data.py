@@ -70,7 +70,7 @@ class RunData:
         if is_truthful(pool):
             for part in torch.arange(len(pool)).split(CHUNK):
                 targets = self.pool.targets(part).contiguous()
-                digest.update(targets.view(-1).view(torch.uint8).numpy())
+                digest.update(targets.view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def test_digest(self) -> str:
@@ -207,7 +207,9 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
     )
     data = _assemble(pool, fingerprint, {**subsets, INITIAL: initial}, experiment)
     held = {VALIDATION: data.validation, TEST: data.test}
-    learned_from = torch.cat([subsets[TRAIN], initial]).unique()
+    learned_from = subsets[TRAIN]
+    if experiment.data.initial.pool is not None:  # whose samples stand behind the pool's
+        learned_from = torch.cat([learned_from, initial])
     parts: dict[str, tuple[Pool, torch.Tensor]] = {TRAIN: (pool, learned_from)}
     parts |= {name: (s.pool, s.indices) for name, s in held.items() if s is not None}
     check_disjoint(parts)
@@ -308,7 +310,8 @@ def _assemble(
         validation=_held_out(pool, subsets[VALIDATION], VALIDATION),
         queryable=without(train, initial),
         initial=initial,
-        subsets=subsets,
+        # What is not held back is learned from: that goes without saying, and may be very many.
+        subsets={name: indices for name, indices in subsets.items() if name != TRAIN},
         task=experiment.training.task(pool.classes),
     )
 
@@ -378,6 +381,4 @@ def record_start(data: RunData | AppendData, labels: list[Label], ledger: Ledger
     }
     if isinstance(data, AppendData):
         facts |= data.facts()
-    # What is not held back is learned from: that goes without saying, and may be very many.
-    subsets = {name: indices for name, indices in data.subsets.items() if name != TRAIN}
-    ledger.record_start(subsets, labels, facts)
+    ledger.record_start(data.subsets, labels, facts)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from querist.adapters.queue_style import QueueQuery
 from querist.commands.work import work_in
+from querist.config.component import Component
 from querist.errors import ConfigurationError, ForbiddenImportError, StrategyError, UnknownNameError
 from querist.registry import build
 from querist.strategies.query.margin import Margin
@@ -129,3 +131,21 @@ def test_what_cannot_be_gone_on_from_is_refused(strategy: Any, message: str) -> 
 def test_scores_count_down() -> None:
     assert counted_down([7, 3]).scores == (2.0, 1.0)
     assert len(counted_down([])) == 0
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"name": "subsample", "options": {"strategy": "COMMAND", "size": 3}},
+        {"name": "sequence", "options": {"stages": ["COMMAND", {"name": "margin"}]}},
+        {"name": "mixture", "options": {"parts": [{"name": "margin"}, "COMMAND"]}},
+    ],
+)
+def test_programs_inside_are_refused_when_the_configuration_is_read(
+    holder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QUERIST_ALLOWED_COMMANDS", raising=False)
+    command = {"name": "command", "options": {"argv": ["reboot"]}, "keep": 3}
+    text = json.dumps(holder).replace('"COMMAND"', json.dumps(command))
+    with pytest.raises(ValueError, match="running 'reboot' is not allowed"):
+        Component.model_validate(json.loads(text))
