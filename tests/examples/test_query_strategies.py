@@ -135,6 +135,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "subsample": options("{strategy: margin, size: 100}"),
     "switch": options("{stages: [{name: random, until_iteration: 1}, {name: margin}]}"),
     "typiclust": PLAIN,
+    "uncertainty_herding": PLAIN,
     "variation_ratios": SAMPLES,
     "vote_entropy": COMMITTEE,
 }
