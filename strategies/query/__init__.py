@@ -11,6 +11,7 @@ from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
 from querist.strategies.query.cost_aware import CostAware
+from querist.strategies.query.cover_then_cluster import CoverThenCluster
 from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.disagreement import Disagreement
@@ -60,6 +61,7 @@ __all__ = [
     "CommitteeVariance",
     "ConsensusKL",
     "CostAware",
+    "CoverThenCluster",
     "DensityWeighted",
     "Disagreement",
     "Discriminative",

@@ -18,7 +18,6 @@ from querist.strategies.query.voting import Voters, select_by_vote, vote_counts
 from querist.values import Selection, Task
 from querist.views import View
 
-
 FIXED = 2.0**50
 """Parts of a nat: contributions are whole numbers of them."""
 

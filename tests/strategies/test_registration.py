@@ -30,6 +30,7 @@ NAMES = {
         "committee_variance",
         "consensus_kl",
         "cost_aware",
+        "cover_then_cluster",
         "dbal",
         "density_weighted",
         "disagreement",
