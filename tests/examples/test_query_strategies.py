@@ -101,6 +101,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "committee_variance": (NUMBERS, COMMITTEE),
     "consensus_kl": COMMITTEE,
     "cost_aware": options("{strategy: margin, class_costs: [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]}"),
+    "cover_then_cluster": PLAIN,
     "dbal": PLAIN,
     "density_weighted": PLAIN,
     "disagreement": COMMITTEE,
@@ -135,6 +136,7 @@ CASES: dict[str, str | tuple[str, ...]] = {
     "subsample": options("{strategy: margin, size: 100}"),
     "switch": options("{stages: [{name: random, until_iteration: 1}, {name: margin}]}"),
     "typiclust": PLAIN,
+    "uncertainty_herding": PLAIN,
     "variation_ratios": SAMPLES,
     "vote_entropy": COMMITTEE,
 }
