@@ -4,6 +4,7 @@ from querist.strategies.query.cluster_margin import ClusterMargin
 from querist.strategies.query.command import QueryCommand
 from querist.strategies.query.committee_variance import CommitteeVariance
 from querist.strategies.query.consensus_kl import ConsensusKL
+from querist.strategies.query.cover_then_cluster import CoverThenCluster
 from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
@@ -26,6 +27,7 @@ __all__ = [
     "ClusterMargin",
     "CommitteeVariance",
     "ConsensusKL",
+    "CoverThenCluster",
     "DensityWeighted",
     "DistanceToBoundary",
     "Entropy",

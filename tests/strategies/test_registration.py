@@ -21,6 +21,7 @@ NAMES = {
         "callable",
         "cluster_margin",
         "command",
+        "cover_then_cluster",
         "dbal",
         "density_weighted",
         "distance_to_boundary",

@@ -19,7 +19,7 @@ class TestContract(QueryStrategyContract):
 
 class TestContractOnFewCandidates(QueryStrategyContract):
     def make(self) -> UncertaintyHerding:
-        return UncertaintyHerding(beta=2, weight="ratio", space="features")
+        return UncertaintyHerding(beta=2, score="odds", space="features")
 
 
 def reference(x: Any, known: Any, weights: Any, width: float, n: int) -> list[int]:
@@ -43,17 +43,17 @@ def reference(x: Any, known: Any, weights: Any, width: float, n: int) -> list[in
 
 
 @pytest.mark.parametrize("labeled", [(), (4, 11, 29)])
-@pytest.mark.parametrize("weight", ["margin", "ratio", "none"])
-def test_agrees_with_numpy(labeled: tuple[int, ...], weight: str) -> None:
+@pytest.mark.parametrize(("score", "power"), [("margin", 1), ("odds", 2), ("margin", 0)])
+def test_agrees_with_numpy(labeled: tuple[int, ...], score: str, power: float) -> None:
     context = query_context(labeled=labeled)
-    selection = UncertaintyHerding(beta=4, weight=weight).sample(context, 7)
+    selection = UncertaintyHerding(beta=4, score=score, power=power).sample(context, 7)
     ordered = np.sort(context.gather(View.PROBABILITIES).numpy(), axis=1)
     first, second = ordered[:, -1], ordered[:, -2]
-    weights = {"margin": 1 - first + second, "ratio": second / first, "none": np.ones(len(first))}
-    at = np.argsort(first - second, kind="stable")[:28]
+    doubt = {"margin": 1 - first + second, "odds": second / first}[score]
+    at = np.argsort(-doubt, kind="stable")[:28]
     x = context.gather(View.FEATURES).double().numpy()[at]
     known = context.of_labeled(View.FEATURES).double().numpy() if labeled else []
-    picks = at[reference(x, known, weights[weight][at], 0.7, 7)]
+    picks = at[reference(x, known, doubt[at] ** power, 0.7, 7)]
     assert selection.indices == tuple(context.unlabeled[picks].tolist())
     assert selection.scores == tuple(float(left) for left in range(7, 0, -1))
 
@@ -64,7 +64,7 @@ def test_one_candidate_each_is_margin_sampling() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"beta": 0.2}, {"weight": "entropy"}, {"width": 0}, {"space": "pixels"}]
+    "options", [{"beta": 0.2}, {"score": "p"}, {"power": -1}, {"width": 0}, {"space": "pixels"}]
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
