@@ -31,8 +31,8 @@ class CoverThenCluster:
         cover_beta: how many times n samples are candidates before that.
         cluster_beta: how many times n samples are candidates from then on.
         width: the bandwidth of `uncertainty_herding`.
-        space: where distances are measured: embeddings, features, or auto (embeddings where the
-            learner has them).
+        space: where distances are measured: features, for which it was tried, embeddings, or auto
+            (embeddings where the learner has them).
     """
 
     about = About(
@@ -49,7 +49,7 @@ class CoverThenCluster:
         cover_beta: float = 20,
         cluster_beta: float = 10,
         width: float = 0.7,
-        space: str = "auto",
+        space: str = "features",
     ) -> None:
         self.per_class = finite_number("per_class", per_class, least=0)
         cover_beta = candidates_factor("cover_beta", cover_beta)

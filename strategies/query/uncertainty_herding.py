@@ -11,6 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import finite_number, one_of
@@ -20,6 +21,9 @@ from querist.strategies.query.scoring import check_count
 from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
+
+REFERENCES = 10_000
+"""Of more candidates so many are drawn that are to be covered; all may be chosen."""
 
 LEAST = 1e-6
 """A bandwidth below is not told from none; 1 is how far all candidates are spread."""
@@ -50,7 +54,7 @@ class UncertaintyHerding:
         paper="Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for "
         "All Label Budgets, 2024, arXiv:2412.20644",
         needs=(View.PROBABILITIES,),
-        cost="n c + beta² k² d",
+        cost="n c + beta² k² d, at most n c + 10,000 beta k d",
     )
 
     def __init__(
@@ -80,6 +84,9 @@ class UncertaintyHerding:
         known = labeled_points(context, points, self.space)
         bandwidth = self.width * (median_distance(x) if known is None else _to_nearest(x, known))
         weights = weights.pow(self.power)
+        if len(x) > REFERENCES:
+            drawn = distinct_positions(len(x), REFERENCES, context.generator).sort().values
+            x, weights = points.take(drawn), weights[drawn]
         coverage = Coverage(x, max(bandwidth, LEAST), torch.Tensor.exp_, known, weights)
         picks = most_covering(points, coverage, n, context.generator).tolist()
         return Selection(

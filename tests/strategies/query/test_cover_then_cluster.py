@@ -18,13 +18,13 @@ class TestContract(QueryStrategyContract):
 
 class TestContractLater(QueryStrategyContract):
     def make(self) -> CoverThenCluster:
-        return CoverThenCluster(per_class=1, cluster_beta=2)
+        return CoverThenCluster(per_class=1, cluster_beta=2, space="auto")
 
 
 @pytest.mark.parametrize("labeled", [(), (4, 11, 29), tuple(range(5))])
 def test_covers_while_there_are_few_labels_for_three_classes(labeled: tuple[int, ...]) -> None:
     strategy = CoverThenCluster(per_class=2, cover_beta=3, width=0.5)
-    expected = UncertaintyHerding(beta=3, power=0, width=0.5)
+    expected = UncertaintyHerding(beta=3, power=0, width=0.5, space="features")
     chosen = strategy.sample(query_context(labeled=labeled), 6)
     assert chosen == expected.sample(query_context(labeled=labeled), 6)
 
@@ -34,7 +34,8 @@ def test_clusters_from_then_on(labels: int) -> None:
     strategy = CoverThenCluster(per_class=2, cluster_beta=4)
     labeled = tuple(range(labels))
     chosen = strategy.sample(query_context(labeled=labeled), 5)
-    assert chosen == DBAL(beta=4, score="odds").sample(query_context(labeled=labeled), 5)
+    expected = DBAL(beta=4, score="odds", space="features")
+    assert chosen == expected.sample(query_context(labeled=labeled), 5)
 
 
 @pytest.mark.parametrize(

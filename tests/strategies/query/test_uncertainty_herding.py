@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from querist.errors import ConfigurationError
+from querist.strategies.query import uncertainty_herding
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.testing import QueryStrategyContract, query_context
@@ -61,6 +62,15 @@ def test_agrees_with_numpy(labeled: tuple[int, ...], score: str, power: float) -
 def test_one_candidate_each_is_margin_sampling() -> None:
     picks = UncertaintyHerding(beta=1).sample(query_context(), 7)
     assert picks == Margin().sample(query_context(), 7)
+
+
+def test_of_many_candidates_some_are_to_be_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = UncertaintyHerding(beta=10).sample(query_context(), 3)
+    monkeypatch.setattr(uncertainty_herding, "REFERENCES", 5)
+    draws = {UncertaintyHerding(beta=10).sample(query_context(seed=s), 3) for s in range(4)}
+    assert len(draws) > 1
+    monkeypatch.setattr(uncertainty_herding, "REFERENCES", 37)
+    assert UncertaintyHerding(beta=10).sample(query_context(), 3) == whole
 
 
 @pytest.mark.parametrize(
