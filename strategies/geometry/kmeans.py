@@ -103,6 +103,7 @@ def seeds(
     """
     trials = 2 + int(math.log(k))
     lengths = squares(x)
+    columns = x.T.contiguous()  # some rows times all columns is half as slow as times all rows
     left = torch.full((len(x),), math.inf, device=x.device)
     taken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     found: list[int] = []
@@ -115,8 +116,8 @@ def seeds(
         else:
             at = (~taken).to(torch.uint8).argmax()[None].cpu()
         at = at.to(x.device)
-        new = torch.addmm(lengths[at][:, None], x[at], x.T, alpha=-2).add_(lengths).clamp_min_(0)
-        new = torch.minimum(new, left)
+        new = torch.addmm(lengths[at][:, None], x[at], columns, alpha=-2)
+        new = torch.minimum(new.add_(lengths).clamp_min_(0), left)
         best = int((new @ weights).argmin())
         left = new[best]
         chosen = int(at[best])

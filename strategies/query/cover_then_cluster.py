@@ -1,10 +1,8 @@
-"""Cover while labels are few, then cluster what is uncertain: the query strategy to begin with.
+"""Uncertain samples that cover, while labels are few, then those of many clusters.
 
-With few labels, uncertainty is mostly ignorance and coverage saves more; later it is the other way
-round: Active Learning on a Budget, Hacohen, Dekel and Weinshall, 2022, arXiv:2202.02794. The two
-halves are those of Uncertainty Herding, Bae, Oliveira and Sutherland, 2024, arXiv:2412.20644, and
-Diverse mini-batch Active Learning, Zhdanov, 2019, arXiv:1901.05954; when to go from one to the
-other was fixed on scikit-learn's digits and confirmed on other data (docs/strategies.md).
+Two published strategies one after the other: Uncertainty Herding, Bae, Oliveira and Sutherland,
+2024, arXiv:2412.20644 (its candidates all alike), and Diverse mini-batch Active Learning, Zhdanov,
+2019, arXiv:1901.05954 (by odds in place of margins).
 """
 
 from __future__ import annotations
@@ -13,41 +11,59 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.options import finite_number
-from querist.strategies.query.dbal import DBAL
+from querist.strategies.query.dbal import DBAL, candidates_factor
+from querist.strategies.query.scoring import check_count
 from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.values import Selection
-from querist.views import View
+from querist.views import View, require_views
 
 
 @register("query", "cover_then_cluster")
 class CoverThenCluster:
-    """The default: uncertain samples that cover the others at first, later one of each cluster.
+    """Uncertain samples that are like many others while labels are few, then one of each cluster.
 
-    Up to `labels_per_class` labels a class, on the mean, it is `uncertainty_herding` among the 20 n
-    smallest margins, each of which counts alike; from then on `dbal` among the 10 n smallest
-    margins, which count by the ratio of the second probability to the first.
+    With fewer than `per_class` labels a class it is `uncertainty_herding` with power=0: few labels
+    say little of how uncertain a sample is, so that this only chooses the candidates. From then on
+    it is `dbal` with score=odds.
 
     Args:
-        labels_per_class: when it changes over; 0 = `dbal` from the start.
-        space: where distances are measured: embeddings, features, or auto (embeddings where the
-            learner has them).
+        per_class: labels per class, on the mean, from which on samples are clustered.
+        cover_beta: how many times n samples are candidates before that.
+        cluster_beta: how many times n samples are candidates from then on.
+        width: the bandwidth of `uncertainty_herding`.
+        space: where distances are measured: features, for which it was tried, embeddings, or auto
+            (embeddings where the learner has them).
     """
 
     about = About(
-        paper="Bae, Oliveira and Sutherland, Uncertainty Herding, 2024, arXiv:2412.20644; "
-        "Zhdanov, Diverse mini-batch Active Learning, 2019, arXiv:1901.05954",
+        paper="Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for "
+        "All Label Budgets, 2024, arXiv:2412.20644; Zhdanov, Diverse mini-batch Active Learning, "
+        "2019, arXiv:1901.05954",
         needs=(View.PROBABILITIES,),
-        cost="n c + 400 k² d, later n c + 300 k² d",
+        cost="n c + cover_beta² k² d, then n c + 30 cluster_beta k² d",
     )
 
-    def __init__(self, labels_per_class: float = 8, space: str = "auto") -> None:
-        self.labels_per_class = finite_number("labels_per_class", labels_per_class, least=0)
-        self._cover = UncertaintyHerding(beta=20, weight="none", space=space)
-        self._cluster = DBAL(beta=10, weight="ratio", space=space)
-        self.needs = self._cluster.needs
+    def __init__(
+        self,
+        per_class: float = 8,
+        cover_beta: float = 20,
+        cluster_beta: float = 10,
+        width: float = 0.7,
+        space: str = "features",
+    ) -> None:
+        self.per_class = finite_number("per_class", per_class, least=0)
+        cover_beta = candidates_factor("cover_beta", cover_beta)
+        self.cover = UncertaintyHerding(beta=cover_beta, power=0, width=width, space=space)
+        cluster_beta = candidates_factor("cluster_beta", cluster_beta)
+        self.cluster = DBAL(beta=cluster_beta, score="odds", space=space)
+        self.needs = self.cluster.needs
 
     def sample(self, context: QueryContext, n: int) -> Selection:
-        """n samples; scores count down to 1 at first, and are minus the margins later."""
-        few = self.labels_per_class * (context.pool.classes or 0)
-        strategy = self._cover if len(context.labeled) < few else self._cluster
-        return strategy.sample(context, n)
+        """What one of the two chooses, with its scores."""
+        check_count(n)
+        require_views(context.learner, (View.PROBABILITIES,), "cover_then_cluster")
+        if not len(context.unlabeled):
+            return Selection((), ())
+        (one,) = context.look(context.unlabeled[:1], View.PROBABILITIES)
+        few = len(context.labeled.indices) < self.per_class * one.shape[1]
+        return (self.cover if few else self.cluster).sample(context, n)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from querist.errors import ConfigurationError
-from querist.strategies.query.dbal import DBAL
+from querist.strategies.query.dbal import DBAL, odds_scores
 from querist.strategies.query.margin import Margin
 from querist.testing import FixedProbabilities, QueryStrategyContract, query_context
 
@@ -95,7 +95,7 @@ def test_agrees_with_a_weighted_k_means_in_numpy(n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"beta": 0.5}, {"beta": "ten"}, {"weight": "entropy"}, {"space": "pixels"}]
+    "options", [{"beta": 0.5}, {"beta": "ten"}, {"score": "entropy"}, {"space": "pixels"}]
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
@@ -111,8 +111,22 @@ def test_weights_move_the_centres() -> None:
         return torch.cat([first, 1 - first], dim=1)
 
     picks = {}
-    for weight in ("none", "margin", "ratio"):
+    for score in ("margin", "odds"):
         learner = FixedProbabilities(probabilities)
         context = query_context(features=x, labeled=(), learner=learner)
-        picks[weight] = DBAL(beta=40, weight=weight, space="features").sample(context, 1).indices[0]
-    assert picks["ratio"] < picks["margin"] < picks["none"]
+        picks[score] = DBAL(beta=40, score=score, space="features").sample(context, 1).indices[0]
+    assert picks["odds"] < picks["margin"] < 20
+
+
+def test_by_odds_other_samples_are_candidates() -> None:
+    """The smallest margin is that of the row whose probabilities are small."""
+    rows = torch.tensor([[0.6, 0.3, 0.1], [0.45, 0.1, 0.1], [0.9, 0.1, 0.0]])
+    rows = torch.cat([rows, torch.tensor([[0.3, 0.05, 0.05]])])
+    torch.testing.assert_close(odds_scores(rows), torch.tensor([1 / 2, 2 / 9, 1 / 9, 1 / 6]))
+    assert odds_scores(torch.zeros(1, 2)).tolist() == [0.0]
+    learner = FixedProbabilities(lambda x: rows[x[:, 0].long() % 4])
+    context = query_context(features=torch.arange(40.0)[:, None], learner=learner, labeled=())
+    by_odds = DBAL(beta=1, score="odds").sample(context, 10).indices
+    assert {index % 4 for index in by_odds} == {0}
+    by_margin = DBAL(beta=1).sample(context, 10).indices
+    assert {index % 4 for index in by_margin} == {3}
