@@ -255,6 +255,8 @@ class QueryStrategyContract:
         named = set(needs_of(strategy))
         if named & {View.LOGITS, View.GRADIENTS}:  # which this learner has from its probabilities
             named.add(View.PROBABILITIES)
+        if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
+            named.add(View.EMBEDDINGS)
         learner = _Watched(context.learner)
         strategy.sample(replace(context, learner=learner), 5)
         more = sorted(learner.asked - named - {View.FEATURES})

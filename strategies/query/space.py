@@ -1,0 +1,44 @@
+"""Where distances between samples are measured: the option `space` of strategies that need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from querist.protocols import Predictor
+from querist.strategies.options import one_of
+from querist.views import View, require_views, views_of
+
+SPACES = ("auto", "embeddings", "features")
+"""What the option takes."""
+
+
+class Space:
+    """The option `space`: distances by the learner's embeddings, or by the pool's features.
+
+    Args:
+        space: `embeddings`, which not every learner has; `features`, which are the same for every
+            learner and need none that is trained; or `auto`, which takes embeddings where the
+            learner has them, else features.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+
+    def __init__(self, space: Any) -> None:
+        self.name = one_of("space", space, SPACES)
+
+    @property
+    def needs(self) -> View:
+        """What the learner must have; `auto` is content with features, which all have."""
+        return View.EMBEDDINGS if self.name == "embeddings" else View.FEATURES
+
+    def view(self, learner: Predictor) -> View:
+        """The view to ask this learner for.
+
+        Raises:
+            StrategyError: it has no embeddings, and they were wanted.
+        """
+        if self.name == "auto":
+            return View.EMBEDDINGS if View.EMBEDDINGS in views_of(learner) else View.FEATURES
+        require_views(learner, (self.needs,), f"a query strategy with space={self.name}")
+        return self.needs
