@@ -1,1 +1,1 @@
-"""Geometry of embeddings that several strategies choose by, without anything of size n x n."""
+"""Distances, clusters and coverage of points: what query strategies for diversity are built on."""

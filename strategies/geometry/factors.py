@@ -1,4 +1,4 @@
-"""Points of a Euclidean space: rows of a matrix, or outer products that are never built."""
+"""Points of a Euclidean space as rows of a matrix, or as outer products that are never built."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from querist.strategies.geometry.centers import ROWS, Centers, multiplies_bfloat16_fast
-
 
 @dataclass(frozen=True)
-class Points:
-    """n points: the outer products of rows of `left` with rows of `right`, or these rows.
+class Factors:
+    """n points: the outer products of rows of `left` with rows of `right`, or rows of `right`.
 
     Products are cheap: <l r, l' r'> = <l, l'> <r, r'>, so that a gradient of the last layer costs
     what its error and its embedding cost.
@@ -37,35 +35,31 @@ class Points:
         """Multiplications in a product."""
         return self.right.shape[1] + (0 if self.left is None else self.left.shape[1])
 
-    def take(self, positions: torch.Tensor | slice) -> Points:
+    def take(self, positions: torch.Tensor | slice) -> Factors:
         """Some of them, in the type of distances."""
         left = None if self.left is None else self.left[positions].to(self.kind)
-        return Points(self.right[positions].to(self.kind), left)
+        return Factors(self.right[positions].to(self.kind), left)
 
-    def less(self, origin: torch.Tensor) -> Points:
-        """Those of rows without `left`, seen from `origin` `(d,)`."""
-        return Points(self.right.to(self.kind) - origin)
-
-    def join(self, other: Points) -> Points:
+    def join(self, other: Factors) -> Factors:
         """Others after these."""
         left = None
         if self.left is not None and other.left is not None:
             left = torch.cat([self.left, other.left])
-        return Points(torch.cat([self.right, other.right]), left)
+        return Factors(torch.cat([self.right, other.right]), left)
 
     def squares(self) -> torch.Tensor:
         """Squared lengths `(n,)`."""
         found = self.right.square().sum(1)
         return found if self.left is None else found * self.left.square().sum(1)
 
-    def products(self, other: Points) -> torch.Tensor:
+    def products(self, other: Factors) -> torch.Tensor:
         """Inner products with others `(n, m)`."""
         found = self.right @ other.right.T
         if self.left is not None and other.left is not None:
             found *= self.left @ other.left.T
         return found
 
-    def squared_distances(self, other: Points) -> torch.Tensor:
+    def squared_distances(self, other: Factors) -> torch.Tensor:
         """To others `(n, m)`."""
         found = torch.add(self.squares()[:, None], other.squares())
         return found.sub_(self.products(other), alpha=2).clamp_min_(0)
