@@ -61,12 +61,23 @@ class Watch:
                     if seen.epochs is not None:
                         self._bar.update(seen.epochs, visible=False)
 
+    def _outlook(self, console: Console, seen: _Seen, progress: RunProgress) -> None:
+        """Say what the stop criteria say, not too often."""
+        now = time.monotonic()
+        if now - seen.said >= LINE_SECONDS:
+            seen.said = now
+            where = f"{progress.name}: iteration {progress.iteration + 1}"
+            text = f"{where}: {progress.outlook}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def _seen(self, progress: RunProgress) -> _Seen:
         return self._runs.setdefault(progress.run_id, _Seen(progress.iteration))
 
     def _move(self, progress: RunProgress) -> None:
         assert self._bar is not None
         seen = self._seen(progress)
+        if progress.outlook:
+            self._outlook(self._bar.console, seen, progress)
         seen.update(progress)
         if seen.task is None:
             seen.task = self._bar.add_task(progress.name, total=progress.iterations, now="")
@@ -83,6 +94,9 @@ class Watch:
 
     def _line(self, progress: RunProgress) -> None:
         seen = self._seen(progress)
+        if progress.outlook:  # of an iteration that has had its line
+            self._outlook(self._console, seen, progress)
+            return
         seen.update(progress)
         last = progress.phase is None and progress.iteration + 1 >= progress.iterations
         now = time.monotonic()
@@ -104,6 +118,7 @@ class _Seen:
         self.loss: float | None = None
         self.metrics: dict[str, float] = {}
         self.printed = -LINE_SECONDS
+        self.said = -LINE_SECONDS
         self.task: TaskID | None = None
         self.epochs: TaskID | None = None
         self.iteration = -1

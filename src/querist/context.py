@@ -169,11 +169,11 @@ class MetrologyContext:
     """What a metrology strategy may look at: predictions on the held-out test set.
 
     Attributes:
-        task: classification or regression.
-        classes: number of classes; None for regression.
+        task: classification, regression or multilabel.
+        classes: number of classes; None for the other tasks.
         targets: the truth `(m,)` or `(m, d)`.
-        predictions: class indices `(m,)`, or numbers shaped like the targets.
-        probabilities: `(m, c)`; None for regression.
+        predictions: class indices `(m,)`, or numbers or labels shaped like the targets.
+        probabilities: `(m, c)`, of classes or of each label for itself; None for regression.
         labeled: how many labels the learner was trained on.
         iteration: the iteration that is measured.
         stop_set: predictions of this model and the one before; None where no metrology strategy

@@ -12,6 +12,7 @@ HIGHER_IS_BETTER = frozenset(
         *("f1", "precision", "recall", "accuracy", "balanced_accuracy"),
         *("roc_auc", "auc_pr", "average_precision", "mcc", "matthews", "kappa", "cohen_kappa"),
         *("r2", "precision_recall"),
+        *("f1_micro", "f1_macro", "subset_accuracy"),
     }
 )
 LOWER_IS_BETTER = frozenset(
@@ -20,7 +21,7 @@ LOWER_IS_BETTER = frozenset(
         *("log_loss", "brier", "ece", "calibration_error"),
         *("loss", "train_loss", "validation_loss"),
         *("classification_change", "overall_uncertainty", "delta_f"),
-        "latency",
+        *("latency", "hamming_loss"),
     }
 )
 

@@ -26,6 +26,7 @@ class Progress:
         validation_loss: after the last epoch; None without validation.
         samples_per_second: of the last epoch; None where nobody measured.
         metrics: the latest metrology.
+        outlook: what the stop criteria said after the iteration that has just been committed.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class Progress:
     validation_loss: float | None = None
     samples_per_second: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    outlook: str = ""
 
 
 LONG_SECONDS = 2.0

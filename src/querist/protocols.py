@@ -74,15 +74,18 @@ class Predictor(Protocol):
 
     @property
     def task(self) -> Task:
-        """Classification or regression."""
+        """Classification, regression or multilabel."""
         ...
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        """Class probabilities `(n, c)` on the CPU; rows sum to 1. Classification only."""
+        """Class probabilities `(n, c)` on the CPU; rows sum to 1. Not for regression.
+
+        Of several labels, each is for itself, and rows sum to anything.
+        """
         ...
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`, on the CPU."""
+        """Class indices `(n,)`, numbers `(n,)` or `(n, d)`, or labels `(n, c)`, on the CPU."""
         ...
 
 
@@ -136,7 +139,10 @@ class QueryStrategy(Protocol):
         same: after a crash the call may be repeated.
 
         A strategy with an attribute `wants_committee = True` finds the models of the other learners
-        of its parallel run in `context.committee`; a run that has no parent is then refused.
+        of its parallel run in `context.committee`; a run that has no parent is then refused, unless
+        an attribute `votes_alone = True` says that a learner of several models will do. Where
+        options decide, the class says that it may want a committee, and the instance whether it
+        does.
 
         An attribute `about` (`querist.about.About`) says what it asks of the learner, what it
         costs, and whose idea it is; an attribute `needs` of an instance, what it asks with its

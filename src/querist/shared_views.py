@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from querist.indices import positions
 from querist.views import View
 
 IN_MEMORY = 2**29
@@ -53,12 +54,12 @@ class SharedViews:
             return None
         if kept.indices is indices:
             return kept.values
-        positions = _positions(kept.indices, indices)
-        if positions is None:
+        found = _positions(kept.indices, indices)
+        if found is None:
             return None
-        if len(positions) == len(kept.indices):
+        if len(found) == len(kept.indices):
             return kept.values
-        return kept.values.index_select(view.rows, positions.to(kept.values.device))
+        return kept.values.index_select(view.rows, found.to(kept.values.device))
 
     def room(self, view: View, row: torch.Tensor, n: int, *, needed: bool) -> torch.Tensor | None:
         """Memory for the views of n samples, shaped like those in `row` `(m, ...)`.
@@ -96,8 +97,8 @@ def _positions(kept: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | None:
         return torch.arange(len(kept))
     if not len(kept) or len(wanted) > len(kept):
         return None
-    positions = torch.searchsorted(kept, wanted).clamp_max(len(kept) - 1)
-    return positions if torch.equal(kept[positions], wanted) else None
+    found = positions(kept, wanted)
+    return None if bool((found < 0).any()) else found
 
 
 def _mapped(shape: list[int], dtype: torch.dtype) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 
 LabelValue: TypeAlias = int | float | list[float]
-"""A class index, a number, or a vector of numbers."""
+"""A class index, a number, or a vector of numbers (of 0 and 1 where there are labels)."""
 
 
 class Phase(StrEnum):
@@ -27,6 +27,13 @@ class Task(StrEnum):
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
+    MULTILABEL = "multilabel"
+    """Several labels at once, each there or not: targets are floats `(n, c)` of 0 and 1."""
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether learners say how likely a class, or each label, is."""
+        return self is not Task.REGRESSION
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Label:
 
     Attributes:
         index: the sample it belongs to.
-        value: class index, number, or vector of numbers.
+        value: class index, number, or vector of numbers (of 0 and 1 for several labels).
         annotator: who said so; one sample may have one label per annotator.
         cost: what it cost, in the experiment's own unit.
     """
@@ -145,11 +152,11 @@ class Outcomes:
     """What a model says of each sample of a test set, beside the truth.
 
     Attributes:
-        task: classification or regression.
-        classes: number of classes; None for regression.
+        task: classification, regression or multilabel.
+        classes: number of classes; None for the other tasks.
         targets: the truth `(m,)` or `(m, d)`.
-        predictions: class indices `(m,)`, or numbers shaped like the targets.
-        probabilities: `(m, c)`; None for regression.
+        predictions: class indices `(m,)`, or numbers or labels shaped like the targets.
+        probabilities: `(m, c)`, of classes or of each label for itself; None for regression.
         slices: samples that are looked at apart, as positions `(k,)`, by value, by what they are
             sliced by: `{"site": {"north": tensor([0, 3])}}`.
         found, truth: for detection, the boxes of each sample; None otherwise.

@@ -20,7 +20,7 @@ _HIGHEST = {
 }
 """The highest probability, its bits read as a whole number."""
 
-_MATRICES = ("numbers", "number_samples")
+_MATRICES = ("numbers", "number_samples", "variances")
 """Views whose last dimension may be left out where it is 1."""
 
 
@@ -52,6 +52,8 @@ def check_view(view: View, values: torch.Tensor, indices: torch.Tensor) -> torch
             f"{view.replace('_', ' ')} of {len(indices)} samples have the shape ({wanted}), not "
             f"{shape}: check the learner's {_source(view)}"
         )
+    if view == "variances":
+        refuse_rows((values >= 0).all(1) | ~torch.isfinite(values).all(1), indices, view, "below 0")
     if view == "probability_samples":
         if not values.numel() or _surely_probabilities(values):
             return values
@@ -74,6 +76,7 @@ def _source(view: View) -> str:
     return {
         "numbers": "predict",
         "number_samples": "predict_samples",
+        "variances": "predict_variance",
         "probability_samples": "predict_proba_samples",
     }.get(view, "look")
 

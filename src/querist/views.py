@@ -46,6 +46,11 @@ class View(StrEnum):
     """Class probabilities of t equally likely models, `(t, n, c)`."""
     NUMBER_SAMPLES = "number_samples"
     """Predicted numbers of t equally likely models, `(t, n, c)`. Regression."""
+    VARIANCES = "variances"
+    """Variances of the predicted numbers, `(n, c)`. Regression.
+
+    By the learner's `predict_variance`, or of its number samples.
+    """
 
     @property
     def rows(self) -> int:
@@ -82,7 +87,8 @@ def views_of(learner: Predictor) -> frozenset[View]:
         found |= {View.PROBABILITY_SAMPLES} if samples else set()
     elif learner.task is Task.REGRESSION:
         found |= {View.NUMBERS} | ({View.NUMBER_SAMPLES} if samples else set())
-    else:
+        found |= {View.VARIANCES} if samples or hasattr(learner, "predict_variance") else set()
+    elif learner.task is Task.MULTILABEL:
         found |= {View.LABEL_PROBABILITIES}
     return frozenset(found)
 
@@ -168,12 +174,30 @@ def _derived(
         return learner.predict_proba_samples(features)  # type: ignore[attr-defined,no-any-return]
     if view is View.NUMBER_SAMPLES:
         return learner.predict_samples(features)  # type: ignore[attr-defined,no-any-return]
+    if view is View.VARIANCES:
+        if hasattr(learner, "predict_variance"):
+            return learner.predict_variance(features)  # type: ignore[no-any-return]
+        return _variances(learner.predict_samples(features))  # type: ignore[attr-defined]
     if View.PROBABILITIES not in found:
         found[View.PROBABILITIES] = learner.predict_proba(features)
     probabilities = found[View.PROBABILITIES]
     if view is View.LOGITS:
         return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
     return gradients_at_logits(probabilities)
+
+
+def _variances(samples: torch.Tensor) -> torch.Tensor:
+    """Mean squared distance of t models from their mean: `(t, n, ...)` -> `(n, ...)`, doubles.
+
+    Model by model: the order of sums in a reduction may depend on where in a chunk a row stands.
+    """
+    total = torch.zeros(samples.shape[1:], dtype=torch.float64, device=samples.device)
+    for one in samples:
+        total += one
+    mean, squares = total / len(samples), torch.zeros_like(total)
+    for one in samples:
+        squares += (one - mean).square()
+    return squares / len(samples)
 
 
 def gradients_at_logits(probabilities: torch.Tensor) -> torch.Tensor:

@@ -73,9 +73,18 @@ def score_of_each(outcomes: Outcomes) -> torch.Tensor:
     if outcomes.task is Task.REGRESSION:
         apart = outcomes.predictions.double() - outcomes.targets.double()
         return -apart.reshape(size, -1).square().mean(1)
+    if outcomes.task is Task.MULTILABEL:
+        return -_label_losses(outcomes)
     if outcomes.probabilities is None:
         return (outcomes.predictions == outcomes.targets).double()
     return -LogLoss().of_each(context(outcomes, torch.arange(size)))
+
+
+def _label_losses(outcomes: Outcomes) -> torch.Tensor:
+    """The mean binary cross-entropy of each sample's labels `(n,)`."""
+    likely = outcomes.predictions if outcomes.probabilities is None else outcomes.probabilities
+    of_truth = torch.where(outcomes.targets > 0.5, likely.double(), 1 - likely.double())
+    return -of_truth.clamp_min(torch.finfo(likely.dtype).eps).log().mean(1)
 
 
 def _broken(why: str) -> Part:

@@ -8,6 +8,12 @@ from querist.strategies.metrology.calibration_error import CalibrationError
 from querist.strategies.metrology.command import MetrologyCommand
 from querist.strategies.metrology.f1 import F1
 from querist.strategies.metrology.log_loss import LogLoss
+from querist.strategies.metrology.multilabel import (
+    F1Macro,
+    F1Micro,
+    HammingLoss,
+    SubsetAccuracy,
+)
 from querist.strategies.metrology.python_callable import MetrologyCallable
 from querist.strategies.metrology.regression import (
     MeanAbsoluteError,
@@ -25,6 +31,9 @@ __all__ = [
     "BalancedAccuracy",
     "Brier",
     "CalibrationError",
+    "F1Macro",
+    "F1Micro",
+    "HammingLoss",
     "LogLoss",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -34,4 +43,5 @@ __all__ = [
     "RocAuc",
     "RootMeanSquaredError",
     "Stability",
+    "SubsetAccuracy",
 ]

@@ -8,6 +8,12 @@ from querist.context import MetrologyContext
 from querist.errors import StrategyError
 from querist.values import Task
 
+_INSTEAD = {
+    Task.CLASSIFICATION: "f1 or accuracy",
+    Task.REGRESSION: "mse, mae or r2",
+    Task.MULTILABEL: "f1_micro, f1_macro, subset_accuracy or hamming_loss",
+}
+
 
 def class_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Targets and predictions as class indices `(m,)` int64.
@@ -19,7 +25,7 @@ def class_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Ten
     if context.task != Task.CLASSIFICATION or context.classes is None:
         raise StrategyError(
             f"{metric} measures classification, and this learner's task is {context.task}: "
-            "use mse, mae or r2"
+            f"use {_INSTEAD[context.task]}"
         )
     _check_shapes(context, metric)
     targets, predictions = context.targets, context.predictions
@@ -63,7 +69,7 @@ def number_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Te
     if context.task != Task.REGRESSION:
         raise StrategyError(
             f"{metric} measures regression, and this learner's task is {context.task}: "
-            "use f1 or accuracy"
+            f"use {_INSTEAD[context.task]}"
         )
     _check_shapes(context, metric)
     rows = len(context.targets)
@@ -71,6 +77,29 @@ def number_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Te
         context.targets.to(torch.float64).reshape(rows, -1),
         context.predictions.to(torch.float64).reshape(rows, -1),
     )
+
+
+def label_predictions(context: MetrologyContext, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets and predictions as bools `(m, c)`: which labels are there.
+
+    Raises:
+        StrategyError: the task is not multilabel, there is nothing to measure on, or the shapes or
+            values do not fit.
+    """
+    if context.task != Task.MULTILABEL:
+        raise StrategyError(
+            f"{metric} measures several labels, and this learner's task is {context.task}: "
+            f"use {_INSTEAD[context.task]}"
+        )
+    _check_shapes(context, metric)
+    for what, values in (("targets", context.targets), ("predictions", context.predictions)):
+        if values.dim() != 2 or not bool(((values == 0) | (values == 1)).all()):
+            raise StrategyError(
+                f"{metric} needs {what} (m, labels) that are 0 or 1, not {values.dtype} "
+                f"{tuple(values.shape)} from {values.min().item():g} to {values.max().item():g}: "
+                "check the learner's predict"
+            )
+    return context.targets.bool(), context.predictions.bool()
 
 
 def _check_shapes(context: MetrologyContext, metric: str) -> None:

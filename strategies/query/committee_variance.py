@@ -14,7 +14,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.voting import select_by_vote, sum_of
+from querist.strategies.query.stochastic import Batch
+from querist.strategies.query.voting import Voters, select_by_vote, sum_of
 from querist.values import Selection, Task
 from querist.views import View
 
@@ -32,7 +33,17 @@ def committee_variance_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 @register("query", "committee_variance")
 class CommitteeVariance:
-    """The samples whose predicted numbers vary most over the parallel run's learners."""
+    """The samples whose predicted numbers vary most over a committee.
+
+    Args:
+        committee: who votes. `learners`: the learner and the other learners of its parallel run.
+            `models`: the learner's own models, of an ensemble, MC dropout or a Laplace
+            approximation. `auto`: the other learners where there are any that are trained, else the
+            learner's models where it has several.
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="RayChaudhuri and Hamey, Minimisation of Data Collection by Active Learning, "
@@ -43,6 +54,15 @@ class CommitteeVariance:
 
     wants_committee = True
 
+    def __init__(
+        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
+    ) -> None:
+        self.voters = Voters(committee, Task.REGRESSION)
+        self.wants_committee = self.voters.others
+        self.votes_alone = self.voters.alone
+        self.needs = self.voters.needs
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest variances; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, Task.REGRESSION, committee_variance_scores)
+        return select_by_vote(context, n, self.voters, committee_variance_scores, self.batch)

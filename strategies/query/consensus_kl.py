@@ -13,7 +13,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.voting import select_by_vote
+from querist.strategies.query.stochastic import Batch
+from querist.strategies.query.voting import Voters, select_by_vote
 from querist.values import Selection, Task
 from querist.views import View
 
@@ -34,7 +35,17 @@ def consensus_kl_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 @register("query", "consensus_kl")
 class ConsensusKL:
-    """The samples for which the parallel run's learners are farthest from their mean prediction."""
+    """The samples for which a committee's members are farthest from their mean prediction.
+
+    Args:
+        committee: who votes. `learners`: the learner and the other learners of its parallel run.
+            `models`: the learner's own models, of an ensemble, MC dropout or a Laplace
+            approximation. `auto`: the other learners where there are any that are trained, else the
+            learner's models where it has several.
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="McCallum and Nigam, Employing EM and Pool-Based Active Learning for Text "
@@ -45,6 +56,15 @@ class ConsensusKL:
 
     wants_committee = True
 
+    def __init__(
+        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
+    ) -> None:
+        self.voters = Voters(committee, Task.CLASSIFICATION)
+        self.wants_committee = self.voters.others
+        self.votes_alone = self.voters.alone
+        self.needs = self.voters.needs
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest divergences, in nats; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, Task.CLASSIFICATION, consensus_kl_scores)
+        return select_by_vote(context, n, self.voters, consensus_kl_scores, self.batch)

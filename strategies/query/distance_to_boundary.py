@@ -12,7 +12,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.scoring import select_by_probability, top_two
+from querist.strategies.query.scoring import top_two
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -30,10 +31,20 @@ def boundary_scores(probabilities: torch.Tensor) -> torch.Tensor:
 
 @register("query", "distance_to_boundary")
 class DistanceToBoundary:
-    """The samples whose predicted probability is nearest to 0.5, the decision boundary."""
+    """The samples whose predicted probability is nearest to 0.5, the decision boundary.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; the score that has a power is 0.5 less the
+            distance.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(paper="", needs=(View.PROBABILITIES,), cost="n c")
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n nearest to a boundary, the nearest first; the scores are minus the distances."""
-        return select_by_probability(context, n, boundary_scores)
+        return self.batch.select(context, n, boundary_scores, View.PROBABILITIES, offset=0.5)

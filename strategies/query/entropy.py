@@ -12,7 +12,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.rows import entropies
-from querist.strategies.query.scoring import select_by_probability
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -24,7 +24,13 @@ def entropy_scores(probabilities: torch.Tensor) -> torch.Tensor:
 
 @register("query", "entropy")
 class Entropy:
-    """The samples whose predicted class has the highest entropy."""
+    """The samples whose predicted class has the highest entropy.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; the score that has a power is the entropy.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Shannon, A Mathematical Theory of Communication, 1948, "
@@ -33,6 +39,9 @@ class Entropy:
         cost="n c",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest entropies, the highest first; the scores are in nats."""
-        return select_by_probability(context, n, entropy_scores)
+        return self.batch.select(context, n, entropy_scores, View.PROBABILITIES)

@@ -11,7 +11,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.rows import highest
-from querist.strategies.query.scoring import select_by_probability
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -23,7 +23,13 @@ def least_confidence_scores(probabilities: torch.Tensor) -> torch.Tensor:
 
 @register("query", "least_confidence")
 class LeastConfidence:
-    """The samples whose most probable class is the least probable."""
+    """The samples whose most probable class is the least probable.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; the score that has a power is 1 - max p.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Lewis and Gale, A Sequential Algorithm for Training Text Classifiers, 1994, "
@@ -32,6 +38,9 @@ class LeastConfidence:
         cost="n c",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n least confident predictions; the scores are 1 - max p."""
-        return select_by_probability(context, n, least_confidence_scores)
+        return self.batch.select(context, n, least_confidence_scores, View.PROBABILITIES)

@@ -11,7 +11,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.scoring import select_by_probability, top_two
+from querist.strategies.query.scoring import top_two
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -24,7 +25,13 @@ def margin_scores(probabilities: torch.Tensor) -> torch.Tensor:
 
 @register("query", "margin")
 class Margin:
-    """The samples whose two most probable classes are closest to each other."""
+    """The samples whose two most probable classes are closest to each other.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; the score that has a power is 1 - margin.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Scheffer, Decomain and Wrobel, Active Hidden Markov Models for Information "
@@ -33,6 +40,9 @@ class Margin:
         cost="n c",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n smallest margins, the smallest first; the scores are minus the margins."""
-        return select_by_probability(context, n, margin_scores)
+        return self.batch.select(context, n, margin_scores, View.PROBABILITIES, offset=1.0)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from querist.context import QueryContext
 from querist.protocols import Predictor
 from querist.strategies.options import one_of
 from querist.views import View, require_views, views_of
@@ -42,3 +45,16 @@ class Space:
             return View.EMBEDDINGS if View.EMBEDDINGS in views_of(learner) else View.FEATURES
         require_views(learner, (self.needs,), f"a query strategy with space={self.name}")
         return self.needs
+
+    def all(self, context: QueryContext) -> torch.Tensor:
+        """All unlabeled samples `(u, d)`, not to be changed; a mapped file where they are many."""
+        return context.gather(self.view(context.learner))
+
+    def of(self, context: QueryContext, indices: torch.Tensor) -> torch.Tensor:
+        """The samples with these pool indices `(m,)`, in their order, `(m, d)`."""
+        view = self.view(context.learner)
+        ascending, order = indices.sort()
+        kept = context.shared.get(view, ascending)
+        if kept is None:
+            return context.of(indices, view)
+        return kept[order.argsort().to(kept.device)]

@@ -13,7 +13,8 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.voting import select_by_vote, sum_of
+from querist.strategies.query.stochastic import Batch
+from querist.strategies.query.voting import Voters, select_by_vote, sum_of
 from querist.values import Selection, Task
 from querist.views import View
 
@@ -34,7 +35,18 @@ def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 @register("query", "vote_entropy")
 class VoteEntropy:
-    """The samples whose class the parallel run's learners vote on with the highest entropy."""
+    """The samples whose class a committee votes on with the highest entropy.
+
+    Args:
+        committee: who votes. `learners`: the learner and the other learners of its parallel run.
+            `models`: the learner's own models, of an ensemble, MC dropout or a Laplace
+            approximation. `auto`: the other learners where there are any that are trained, else the
+            learner's models where it has several.
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`. A score is one of few values, so that many
+            are equal, and `top` takes the lower index of them: a draw spreads them.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Dagan and Engelson, Committee-Based Sampling for Training Probabilistic "
@@ -45,6 +57,15 @@ class VoteEntropy:
 
     wants_committee = True
 
+    def __init__(
+        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
+    ) -> None:
+        self.voters = Voters(committee, Task.CLASSIFICATION)
+        self.wants_committee = self.voters.others
+        self.votes_alone = self.voters.alone
+        self.needs = self.voters.needs
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest entropies, in nats; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, Task.CLASSIFICATION, vote_entropy_scores)
+        return select_by_vote(context, n, self.voters, vote_entropy_scores, self.batch)

@@ -1,7 +1,8 @@
 """The n samples on which a committee disagrees most, over a pool that is predicted chunk by chunk.
 
-The committee is the learner and the other learners of its parallel run. Sums over members are taken
-one after the other and never by a reduction over a stacked tensor, whose order (and rounding) may
+The committee is the learner and the other learners of its parallel run, or the learner's own
+models: an ensemble's, or those that are drawn from a posterior. Sums over members are taken one
+after the other and never by a reduction over a stacked tensor, whose order (and rounding) may
 depend on where in the chunk a sample stands.
 """
 
@@ -14,52 +15,118 @@ import torch
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.protocols import Predictor
+from querist.strategies.options import one_of
 from querist.strategies.query.random import Random
-from querist.strategies.query.scoring import TopScores, check_count, check_scores
+from querist.strategies.query.scoring import check_count
+from querist.strategies.query.stochastic import TOP, Batch
 from querist.values import Selection, Task
 from querist.view_checks import check_numbers, check_probabilities
+from querist.views import View, require_views, views_of
 
-Disagreement = Callable[[Iterable[torch.Tensor]], torch.Tensor]
+VoteScore = Callable[[Iterable[torch.Tensor]], torch.Tensor]
 """The members' predictions, each `(m, ...)` in float64 -> scores `(m,)`, higher = more wanted."""
 
 _NEEDS = {
-    Task.CLASSIFICATION: "class probabilities, and a regression learner has none",
-    Task.REGRESSION: "predicted numbers, and a classification learner has none",
+    Task.CLASSIFICATION: "class probabilities",
+    Task.REGRESSION: "predicted numbers",
 }
 
 
-def select_by_vote(context: QueryContext, n: int, task: Task, score: Disagreement) -> Selection:
-    """The n unlabeled samples with the highest scores; of equal ones the lower index comes first.
+COMMITTEES = ("auto", "learners", "models")
+_MODELS = {
+    Task.CLASSIFICATION: View.PROBABILITY_SAMPLES,
+    Task.REGRESSION: View.NUMBER_SAMPLES,
+}
+_ONE = {Task.CLASSIFICATION: View.PROBABILITIES, Task.REGRESSION: View.NUMBERS}
 
-    A committee of one cannot disagree: as long as there is no other learner's model, the samples
-    are drawn at random.
+
+class Voters:
+    """The option `committee`: who votes.
+
+    Attributes:
+        name: the option.
+        task: what the members predict.
 
     Args:
-        context: what is there to choose from, and who votes.
-        n: how many; all of them when fewer are there.
+        committee: `learners`: the learner and the others of its parallel run. `models`: the
+            learner's own. `auto`: the first where another learner is trained, the second where
+            none is and the learner has models.
         task: what the members must predict: class probabilities, or numbers.
+
+    Raises:
+        ConfigurationError: the option is none of these.
+    """
+
+    def __init__(self, committee: str, task: Task) -> None:
+        self.name = one_of("committee", committee, COMMITTEES)
+        self.task = task
+
+    @property
+    def others(self) -> bool:
+        """Whether other learners are asked, where there are any: `wants_committee`."""
+        return self.name != "models"
+
+    @property
+    def alone(self) -> bool:
+        """Whether the learner's own models do where there are no others: `votes_alone`."""
+        return self.name != "learners"
+
+    @property
+    def needs(self) -> tuple[View, ...]:
+        """What the learner must have, if the other learners are there."""
+        return ((_MODELS if self.name == "models" else _ONE)[self.task],)
+
+    def own_models(self, context: QueryContext) -> View | None:
+        """The view that has all votes; None where the other learners vote, or nobody does.
+
+        Raises:
+            StrategyError: the learner's models are to vote, and it has none.
+        """
+        models = _MODELS[self.task]
+        if self.name == "models":
+            require_views(context.learner, (models,), "a committee of models")
+        elif self.name == "learners" or context.committee:
+            return None
+        return models if models in views_of(context.learner) else None
+
+
+def select_by_vote(
+    context: QueryContext, n: int, voters: Voters, score: VoteScore, batch: Batch = TOP
+) -> Selection:
+    """n unlabeled samples, chosen by how much a committee disagrees on them.
+
+    A committee of one cannot disagree: as long as there is no other model, the samples are drawn at
+    random.
+
+    Args:
+        context: what is there to choose from, and who may vote.
+        n: how many; all of them when fewer are there.
+        voters: who votes, on what.
         score: how much they disagree.
+        batch: how samples are chosen by their scores.
 
     Raises:
         StrategyError: the task is another one, or predictions are unusable or do not fit together.
     """
     check_count(n)
-    members = (context.learner, *context.committee)
-    if any(member.task != task for member in members):
-        raise StrategyError(
-            f"this query strategy needs {_NEEDS[task]}: use `random`, or a query strategy for the "
-            "other task"
-        )
+    task = voters.task
+    members = (context.learner, *(context.committee if voters.others else ()))
+    for member in members:
+        if member.task != task:
+            raise StrategyError(
+                f"this query strategy needs {_NEEDS[task]}, and a {member.task} learner has none: "
+                "use `random`, or a query strategy for the other task"
+            )
+    models = voters.own_models(context)
+    if models is not None:
+        return batch.select(context, n, lambda votes: score(one.double() for one in votes), models)
     if len(members) == 1:
         return Random().sample(context, n)
-    top = TopScores(min(n, len(context.unlabeled)))
-    if top.n == 0:
-        return top.selection()
-    for indices, features in context.chunks():
-        scores = score(_predictions(members, task, indices, features))
-        check_scores(scores, indices)
-        top.offer(indices, scores)
-    return top.selection()
+    scored = (
+        (indices, score(_predictions(members, task, indices, features)))
+        for indices, features in context.chunks()
+    )
+    return batch.among(context, n, scored)
 
 
 def _predictions(

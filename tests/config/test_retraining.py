@@ -213,3 +213,8 @@ def test_an_experiment_that_is_wrong(tmp_path: Path) -> None:
 def test_an_experiment_that_is_wrong_inside() -> None:
     words = refusal(collect={"run_id": "labels", "experiment": {**BASE, "sed": 3}})
     assert words.startswith("collect.experiment.sed: there is no key named 'sed': did you mean 'se")
+
+
+def test_registered_models_learn_no_labels() -> None:
+    words = refusal(training={"loss": "multilabel"})
+    assert "a registered model learns classes or numbers, and training.loss is multilabel" in words

@@ -214,3 +214,18 @@ def test_a_comparison() -> None:
     assert "uncertainty needs 50 labels, random 60: saves 10 labels" in " ".join(shown.split())
     assert "costs 10 labels" in shown
     assert "/somewhere/c/comparison.png   (2 min 10 s)" in shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_stop_criteria_say_is_said_now_and_then(clock: Clock, terminal: bool) -> None:
+    console, text = lines(terminal=terminal)
+    with Watch(console).shown():
+        for iteration in range(3):
+            clock.now = 3.0 * iteration
+            tell(progress(iteration))
+            tell(progress(iteration, outlook=f"{iteration} of [7] labels"))
+    said = [line.strip() for line in text().splitlines() if "of [7]" in line]
+    assert [line[line.index("two-moons") :] for line in said] == [
+        "two-moons: iteration 1: 0 of [7] labels",
+        "two-moons: iteration 3: 2 of [7] labels",
+    ]

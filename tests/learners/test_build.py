@@ -14,6 +14,7 @@ from querist.errors import ConfigurationError, LearnerError
 from querist.learners import SklearnLearner, TorchLearner, build_learner
 from querist.learners.build import LearnerContext, as_learner
 from querist.protocols import Learner
+from querist.values import Task
 
 
 def experiment(**more: Any) -> Any:
@@ -193,3 +194,46 @@ def test_what_makes_a_learner_is_told_the_task(monkeypatch: pytest.MonkeyPatch) 
     other = experiment(learner=settings.learner, seed=9)
     build_learner(other, classes=2, sample=torch.zeros(1, 2))
     assert seen[2].seed != seen[0].seed
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        {"name": "sklearn", "options": {"estimator": "Ridge"}},
+        {"name": "partial_fit", "options": {"estimator": "SGDRegressor"}},
+        {"name": "ensemble", "options": {"n": 2, "member": {
+            "name": "sklearn", "options": {"estimator": "Ridge"}}}},
+    ],
+)  # fmt: skip
+def test_who_knows_nothing_of_labels_is_refused(learner: dict[str, Any]) -> None:
+    labels = experiment(learner=learner, training={"loss": "multilabel"})
+    with pytest.raises(LearnerError, match="training.loss multilabel needs a learner that learns"):
+        build_learner(labels, classes=None, sample=torch.zeros(1, 2))
+
+
+def test_laplace_does_not_know_the_curvature_of_labels() -> None:
+    member = {"name": "examples.digits.model:DigitClassifier", "options": {"features": 2}}
+    laplace = {"name": "laplace", "options": {"member": member}}
+    labels = experiment(learner=laplace, training={"loss": "multilabel"})
+    with pytest.raises(LearnerError, match="laplace knows .* not of the loss multilabel"):
+        build_learner(labels, classes=None, sample=torch.zeros(1, 2))
+
+
+def test_classes_are_not_labels() -> None:
+    labels = experiment(training={"loss": "multilabel"})
+    with pytest.raises(LearnerError, match=r"targets \(n, labels\) .* the pool has 2 classes"):
+        build_learner(labels, classes=2, sample=torch.zeros(1, 2))
+
+
+def test_a_learner_of_labels_must_be_known_as_one() -> None:
+    class Mine:
+        task = Task.MULTILABEL
+
+        def fit(self, labeled: Any, job: Any) -> Any: ...
+        def state_files(self) -> Any: ...
+        def load_state_files(self, files: Any) -> None: ...
+
+    with pytest.raises(LearnerError, match="learns several labels at once: set training.loss"):
+        as_learner(Mine(), experiment(), classes=None, sample=None)
+    labels = experiment(training={"loss": "multilabel"})
+    assert as_learner(Mine(), labels, classes=None, sample=None).task is Task.MULTILABEL

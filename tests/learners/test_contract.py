@@ -33,6 +33,13 @@ class TestModule(LearnerContract):
     learner = mlp()
 
 
+LABELS = {"loss": "multilabel"}
+
+
+class TestModuleForLabels(LearnerContract):
+    learner, task, training = mlp(), Task.MULTILABEL, LABELS
+
+
 class TestModuleForNumbers(LearnerContract):
     learner, task = mlp(classes=1), Task.REGRESSION
 
@@ -87,6 +94,18 @@ class TestRandomForest(LearnerContract):
     learner = estimator("RandomForestClassifier", n_estimators=10)
 
 
+class TestBagging(LearnerContract):
+    learner = estimator("BaggingClassifier", n_estimators=8, max_features=0.75)
+
+
+class TestNetworkOfScikitLearn(LearnerContract):
+    learner = estimator("MLPClassifier", hidden_layer_sizes=[8], solver="lbfgs", max_iter=500)
+
+
+class TestRidge(LearnerContract):
+    learner, task = estimator("Ridge"), Task.REGRESSION
+
+
 class TestRandomForestForNumbers(LearnerContract):
     learner, task = estimator("RandomForestRegressor", n_estimators=10), Task.REGRESSION
 
@@ -129,6 +148,15 @@ class TestEnsemble(LearnerContract):
     learner = ensemble(mlp())
 
 
+class TestEnsembleForLabels(LearnerContract):
+    learner, task, training = ensemble(mlp()), Task.MULTILABEL, LABELS
+
+
+class TestBootstrappedEnsembleForLabels(LearnerContract):
+    learner = ensemble(mlp(), bootstrap=True)
+    task, training = Task.MULTILABEL, LABELS
+
+
 class TestEnsembleForNumbers(LearnerContract):
     learner, task = ensemble(mlp(classes=1)), Task.REGRESSION
 
@@ -148,6 +176,11 @@ class TestEnsembleOneByOne(LearnerContract):
 class TestEnsembleOneByOneForNumbers(LearnerContract):
     learner, training = ensemble(mlp(classes=1)), {"clip_grad_norm": 1.0}
     task = Task.REGRESSION
+
+
+class TestEnsembleOneByOneForLabels(LearnerContract):
+    learner = ensemble(mlp(), bootstrap=True)
+    task, training = Task.MULTILABEL, {**LABELS, "clip_grad_norm": 1.0}
 
 
 class TestEnsembleOfEstimators(LearnerContract):
@@ -172,6 +205,10 @@ class TestMcDropout(LearnerContract):
 
 class TestMcDropoutForNumbers(LearnerContract):
     learner, task = mc_dropout(classes=1), Task.REGRESSION
+
+
+class TestMcDropoutForLabels(LearnerContract):
+    learner, task, training = mc_dropout(), Task.MULTILABEL, LABELS
 
 
 class TestLaplace(LearnerContract):

@@ -14,7 +14,7 @@ import torch
 from querist import phases
 from querist.config.load import build_experiment, merge
 from querist.config.parallel import build_parallel
-from querist.errors import ConfigurationError
+from querist.errors import ConfigurationError, StrategyError
 from querist.runs import Run, close_run, create_run
 from querist.runs.checkpoints import MANIFEST
 from querist.runs.committee import committee_of
@@ -243,12 +243,46 @@ def test_voting_and_other_strategies_share_a_budget(several: Any) -> None:
     assert outcome(mine, 0) == {"selected": 5, "committee": {"fast": 0}}
 
 
+@pytest.mark.parametrize("name", ["vote_entropy", "consensus_kl", "disagreement"])
+@pytest.mark.parametrize("committee", ["auto", "models"])
+def test_an_ensemble_votes_on_its_own_in_a_run_of_its_own(
+    new_run: Any, name: str, committee: str
+) -> None:
+    query = {"name": name, "n": 5, "options": {"committee": committee}}
+    learner = {"name": "ensemble", "options": {"member": BASE["learner"]["name"], "n": 3}}
+    run = new_run("own", strategies={"query": query}, learner=learner)
+    for iteration in range(2):
+        iterate(run, iteration)
+    assert outcome(run, 1) == {"selected": 5}
+    run = reopened(run)
+    iterate(run, 2)
+    assert len(run.ledger.selected(2)) == 5
+
+
+def test_a_single_learner_of_several_models_votes_on_its_own(several: Any) -> None:
+    learner = {"name": "ensemble", "options": {"member": BASE["learner"]["name"], "n": 3}}
+    mine = several({"name": "mine"}, learner=learner).run("mine")
+    iterate(mine, 0)
+    assert outcome(mine, 0) == {"selected": 5, "committee": {}}
+
+
 # What cannot vote ---------------------------------------------------------------------------------
 
 
 def test_a_run_without_a_parent_is_refused_when_it_is_read() -> None:
+    query = {"name": "vote_entropy", "n": 5, "options": {"committee": "learners"}}
     with pytest.raises(ConfigurationError, match="^vote_entropy needs other learners: run"):
-        check_components(build_experiment(merge(BASE, VOTING)))
+        check_components(build_experiment(merge(BASE, {"strategies": {"query": query}})))
+
+
+def test_a_run_of_one_model_is_refused_before_it_is_made(new_run: Any, experiment: Any) -> None:
+    said = "^vote_entropy needs other learners or a learner of several models, and here is one"
+    with pytest.raises(ConfigurationError, match=said):
+        new_run("lonely", **VOTING)
+    query = {"name": "vote_entropy", "n": 5, "options": {"committee": "models"}}
+    with pytest.raises(StrategyError, match="'vote_entropy' needs the learner's probability samp"):
+        new_run("lonely", strategies={"query": query})
+    assert not (experiment().driver.root_log_dir / "lonely").exists()
 
 
 def test_a_parent_that_is_not_there_is_refused(new_run: Any, experiment: Any) -> None:
@@ -257,9 +291,17 @@ def test_a_parent_that_is_not_there_is_refused(new_run: Any, experiment: Any) ->
     assert not (experiment().driver.root_log_dir / "lonely").exists()
 
 
-def test_a_single_learner_is_refused(several: Any) -> None:
-    with pytest.raises(ConfigurationError, match="parallel run several has a single one: add one"):
-        several({"name": "mine"}).run("mine")
+@pytest.mark.parametrize(
+    ("committee", "said"),
+    [
+        ("auto", "needs other learners or a learner of several models"),
+        ("learners", "parallel run several has a single one: add one"),
+    ],
+)
+def test_a_single_learner_is_refused(several: Any, committee: str, said: str) -> None:
+    query = {"name": "vote_entropy", "n": 5, "options": {"committee": committee}}
+    with pytest.raises(ConfigurationError, match=said):
+        several({"name": "mine"}, strategies={"query": query}).run("mine")
 
 
 def test_another_pool_is_refused_when_the_run_is_made(several: Any) -> None:

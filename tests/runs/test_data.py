@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset
 from querist.errors import DataError, LabelError
 from querist.pools import TensorPool
 from querist.runs.data import _consensus, prepare_data
+from querist.tracking.served_learner import ServedLearner
 from querist.values import Label, Task
 
 
@@ -125,3 +127,63 @@ def test_a_function_that_makes_an_appending_data_set_is_refused(
     name = component("pool", lambda: Growing([(torch.zeros(2), 0)]))
     with pytest.raises(DataError, match="name its class itself"):
         prepare_data(experiment(data={"pool": name}))
+
+
+def labels(component: Any, value: float = 1.0) -> dict[str, Any]:
+    """Three labels at once, each `value` or 0."""
+
+    def make() -> TensorPool:
+        features = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+        sums = features.sum(1, keepdim=True)
+        return TensorPool(features, value * (sums > torch.tensor([0.5, 1.0, 1.5])).float())
+
+    return {
+        "data": {
+            "pool": {"name": component("pool", make)},
+            "split": {"test": 0.25},
+            "initial": {"count": 5, "stratify": False},
+        },
+        "training": {"loss": "multilabel"},
+        "strategies": {
+            "query": {"name": "binary_minimum", "n": 5},
+            "metrology": ["f1_micro", "f1_macro", "subset_accuracy", "hamming_loss"],
+        },
+        "gate": {"name": "compare", "options": {"wins": 0.5}},
+    }
+
+
+MLP = {"name": "examples.digits.model:DigitClassifier", "options": {"features": 2, "classes": 3}}
+
+
+def test_several_labels_at_once(new_run: Any, component: Any, drive: Any) -> None:
+    run = new_run(**{**labels(component), "learner": MLP})
+    assert run.data.task is run.learner.task is Task.MULTILABEL
+    for value in ([1.0, 0.0], [1.0, 0.0, 0.5], 1.0, [True, False, True], [1.0, 0.0, math.nan]):
+        with pytest.raises(LabelError, match="a list of"):
+            run.data.check_label(Label(7, value))
+    drive.finish(run)
+    assert run.labeled(2).targets.shape == (15, 3)
+    served = ServedLearner(
+        run.reference.folder / "experiment.yaml", run.checkpoints.path(2), dtype="float32",
+        packages=["examples"],
+    )  # fmt: skip
+    likely = served.predict(run.data.pool.features(torch.arange(40)))
+    assert likely.shape == (40, 3)
+    assert not math.isclose(float(likely[0].sum()), 1.0, abs_tol=1e-3)
+    again = drive.reopened(run)
+    assert again.data.task is Task.MULTILABEL
+    assert torch.equal(again.labeled(2).targets, run.labeled(2).targets)
+    assert sorted(run.ledger.metrology()[2]) == [
+        "f1_macro", "f1_micro", "hamming_loss", "subset_accuracy",
+    ]  # fmt: skip
+
+
+def test_other_numbers_are_no_labels(new_run: Any, component: Any) -> None:
+    with pytest.raises(DataError, match=r"of the \w+ set have the shape \(\d+, 3\), from 0 to 2"):
+        new_run(**{**labels(component, value=2.0), "learner": MLP})
+
+
+def test_each_label_has_its_own_majority() -> None:
+    votes = [[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0]]
+    assert _consensus(list(votes), Task.MULTILABEL) == [1.0, 1.0, 0.0]
+    assert _consensus(list(votes[:2]), Task.MULTILABEL) == [1.0, 0.0, 0.0], "a tie: not there"

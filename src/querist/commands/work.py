@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,15 @@ def work_in(component: Any, folder: Path) -> None:
     told = getattr(component, "work_in", None)
     if callable(told):
         told(folder)
-    inner = getattr(component, "criteria", ())
-    for part in inner if isinstance(inner, list | tuple) else ():
+    for part in parts_of(component):
         work_in(part, folder)
+
+
+def parts_of(component: Any) -> Iterator[Any]:
+    """The components that a component holds in its lists `criteria` and `strategies`."""
+    for held in ("criteria", "strategies"):
+        inner = getattr(component, held, ())
+        yield from inner if isinstance(inner, list | tuple) else ()
 
 
 def known_folder(folder: Path | None) -> Path:

@@ -206,6 +206,15 @@ class Retraining(Group):
         return value
 
     @model_validator(mode="after")
+    def _learns_classes_or_numbers(self) -> Self:
+        if self.training.loss == "multilabel":
+            raise ValueError(
+                "a registered model learns classes or numbers, and training.loss is multilabel: "
+                "learn labels in a run, or one of them at a time"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _collects_what_it_learns(self) -> Self:
         if self.collect is None:
             return self

@@ -10,6 +10,7 @@ from querist.config.component import Component
 from querist.config.distributed import DistributedConfig
 from querist.config.group import Group
 from querist.config.limits import shown
+from querist.values import Task
 
 _LARGEST_OPTION = 1e6
 
@@ -114,9 +115,12 @@ class TrainingConfig(Group):
     warm_start: WarmStart = WarmStart()
     """Which weights an iteration begins with; just `false` trains from the first ones each time."""
 
-    loss: Literal["auto", "cross_entropy", "bce_with_logits", "mse", "l1", "huber"] = "auto"
+    loss: Literal[
+        "auto", "cross_entropy", "bce_with_logits", "mse", "l1", "huber", "multilabel"
+    ] = "auto"
     """Loss of the default training step. `auto`: cross_entropy for classes
-    (bce_with_logits where the model has one output), mse for numbers."""
+    (bce_with_logits where the model has one output), mse for numbers. `multilabel` says that the
+    numbers of a target are labels, each 0 or 1: binary cross-entropy of each."""
 
     train_step_fn: Component | None = None
     """A function `(model, batch) -> loss` to use instead of `loss`. A model that has its own
@@ -249,6 +253,12 @@ class TrainingConfig(Group):
             "last_batch": self.last_batch != "keep",
             "loader": self.loader != LoaderConfig(),
         }
+
+    def task(self, classes: int | None) -> Task:
+        """What there is to learn from a pool of so many classes, or None, of numbers."""
+        if classes is not None:
+            return Task.CLASSIFICATION
+        return Task.MULTILABEL if self.loss == "multilabel" else Task.REGRESSION
 
     @property
     def ranks(self) -> int:

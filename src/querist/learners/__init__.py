@@ -9,6 +9,7 @@ from querist.learners.mc_dropout import McDropout, McDropoutLearner
 from querist.learners.one_by_one import OneByOne
 from querist.learners.partial_fit import PartialFit, PartialFitLearner
 from querist.learners.sklearn_learner import SklearnLearner, sklearn
+from querist.learners.sklearn_members import SklearnMembers
 from querist.learners.torch_learner import TorchLearner
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PartialFit",
     "PartialFitLearner",
     "SklearnLearner",
+    "SklearnMembers",
     "StackedEnsemble",
     "TorchLearner",
     "build_learner",

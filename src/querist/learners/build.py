@@ -12,11 +12,14 @@ from querist.config.component import Component
 from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.sklearn_learner import SklearnLearner
+from querist.learners.sklearn_members import SklearnMembers
+from querist.learners.sklearn_views import has_members
 from querist.learners.torch_learner import TorchLearner
 from querist.protocols import Learner
 from querist.randomness import SETUP, derive_seed, seeded_globally
 from querist.registry import build, is_import_path
 from querist.training.threads import choose_threads
+from querist.values import Task
 
 
 class DescribesLearner(Protocol):
@@ -171,7 +174,8 @@ def as_learner(
         return _following(made, settings)
     if all(hasattr(made, method) for method in ("fit", "predict", "get_params")):
         threads = choose_threads(training.threads, 0)
-        return _following(SklearnLearner(made, classes=classes, threads=threads), settings)
+        kind = SklearnMembers if has_members(made) else SklearnLearner
+        return _following(kind(made, classes=classes, threads=threads), settings)
     raise LearnerError(
         f"{settings.learner.name!r} gives a {type(made).__name__}: a learner is a "
         "torch.nn.Module, a scikit-learn estimator, or has fit, state_files and load_state_files"
@@ -185,6 +189,7 @@ def _following(learner: Any, settings: DescribesLearner) -> Learner:
     torch modules it follows all the same. One without it sees the settings in its job, and is
     trusted with them.
     """
+    _check_task(learner, settings)
     asked = settings.training.of_torch_modules if hasattr(learner, "follows") else []
     for key in asked:
         if key not in learner.follows:
@@ -194,6 +199,22 @@ def _following(learner: Any, settings: DescribesLearner) -> Learner:
                 "it, or name a learner that is a torch module"
             )
     return cast(Learner, learner)
+
+
+def _check_task(learner: Any, settings: DescribesLearner) -> None:
+    """Refuse a learner that knows nothing of labels where targets are labels, and the reverse."""
+    named = f"the learner {settings.learner.name!r} ({type(learner).__name__})"
+    task = getattr(learner, "task", None)
+    if settings.training.loss == "multilabel" and task is not Task.MULTILABEL:
+        raise LearnerError(
+            f"training.loss multilabel needs a learner that learns several labels at once, and "
+            f"{named} does {task}: name a torch module, mc_dropout or ensemble"
+        )
+    if settings.training.loss != "multilabel" and task is Task.MULTILABEL:
+        raise LearnerError(
+            f"{named} learns several labels at once: set training.loss to multilabel, so that the "
+            "run knows that targets are labels"
+        )
 
 
 def _step(component: Component | None) -> Any:

@@ -24,15 +24,18 @@ from querist.learners.build import LearnerContext, as_learner
 from querist.learners.member import named_member
 from querist.learners.one_by_one import OneByOne, is_of_members
 from querist.learners.passes import in_chunks
-from querist.learners.samples import refuse_numbers, without_single_column
+from querist.learners.samples import decided, refuse_numbers, without_single_column
 from querist.learners.stacked import ELEMENTWISE, StackedMembers, why_not_stacked, with_counts
+from querist.learners.stacked_embeddings import StackedEmbeddings
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner
 from querist.randomness import SETUP, derive_seed
 from querist.registry import register
+from querist.training.batches import to_device
 from querist.training.job import TrainingJob, TrainingReport
-from querist.values import Task
+from querist.training.threads import torch_threads
+from querist.views import View
 
 MOST = 1000
 _log = logging.getLogger(__name__)
@@ -165,6 +168,8 @@ class StackedEnsemble:
         self.classes = context.classes
         self.device = whole.device
         self.dtype = whole.dtype
+        assert context.sample is not None, "members that cannot be tried are not stacked"
+        self._embeddings = self._look_inside(context.sample)
 
     @property
     def module(self) -> StackedMembers:
@@ -207,11 +212,29 @@ class StackedEnsemble:
         return in_chunks(self._whole, features, self.module.probabilities, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(k, n)`, or numbers `(k, n)` or `(k, n, d)`, of each member."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba_samples(features).argmax(2)
+        """Class indices `(k, n)`, labels `(k, n, c)`, or numbers, of each member."""
+        if self.task.has_probabilities:
+            return decided(self.predict_proba_samples(features), self.task)
         found = in_chunks(self._whole, features, self.module.outputs, rows=1).float()
         return without_single_column(found)
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings, where the members let look into them."""
+        return frozenset() if self._embeddings is None else frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The members' embeddings side by side `(n, k d)`."""
+        assert self._embeddings is not None
+        return (in_chunks(self._whole, features, self._embeddings),) * len(views)
+
+    def _look_inside(self, sample: torch.Tensor) -> StackedEmbeddings | None:
+        there = to_device(sample, self.device, self.dtype)
+        try:
+            with torch_threads(self._whole.threads):
+                return StackedEmbeddings(self.module, there)
+        except LearnerError:
+            return None
 
     def state_files(self) -> dict[str, bytes]:
         """The stacked weights, and the optimizer's state beside them."""

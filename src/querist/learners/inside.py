@@ -45,6 +45,8 @@ class Inside:
             found = {View.PROBABILITIES}
             if learner.loss != "own":
                 found.add(View.LOGITS)
+        elif learner.task is Task.MULTILABEL:
+            found = {View.LABEL_PROBABILITIES}
         if self._embed is not None or self._last is not None:
             found.add(View.EMBEDDINGS)
         return found

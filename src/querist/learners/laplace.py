@@ -32,7 +32,7 @@ from querist.learners.last_layer import LastLayer
 from querist.learners.losses import probabilities
 from querist.learners.member import named_member, torch_member
 from querist.learners.passes import in_chunks
-from querist.learners.samples import refuse_numbers, without_single_column
+from querist.learners.samples import decided, refuse_numbers, without_single_column
 from querist.learners.scoring import CHUNK
 from querist.learners.torch_learner import TorchLearner
 from querist.pools.labeled import LabeledSet
@@ -277,8 +277,8 @@ class LaplaceLearner:
 
         Numbers come without the noise of observation.
         """
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba_samples(features).argmax(2)
+        if self.task.has_probabilities:
+            return decided(self.predict_proba_samples(features), self.task)
         found = in_chunks(self._member, features, self._drawn, rows=1)
         return without_single_column(found)
 

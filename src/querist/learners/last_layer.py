@@ -26,6 +26,11 @@ class LastLayer:
         self._layer = _find(module, sample)
 
     @property
+    def layer(self) -> nn.Linear:
+        """The layer, a part of the module."""
+        return self._layer
+
+    @property
     def outputs(self) -> int:
         """Numbers that it gives."""
         return self._layer.out_features
@@ -54,7 +59,8 @@ class LastLayer:
             outputs = self._module(features)
         finally:
             hook.remove()
-        return seen[-1], outputs.reshape(len(features), self.outputs)
+        # A module that cannot take no rows may pass one of its own.
+        return seen[-1][: len(features)], outputs.reshape(len(features), self.outputs)
 
 
 def _find(module: nn.Module, sample: torch.Tensor) -> nn.Linear:

@@ -41,6 +41,7 @@ LOSSES: dict[str, Loss] = {
     "mse": _for_numbers(F.mse_loss),
     "l1": _for_numbers(F.l1_loss),
     "huber": _for_numbers(F.huber_loss),
+    "multilabel": _for_numbers(F.binary_cross_entropy_with_logits),
 }
 
 
@@ -50,6 +51,13 @@ def choose_loss(setting: str, task: Task, classes: int | None, width: int) -> st
     Raises:
         LearnerError: outputs and classes do not fit each other, or the loss does not fit the task.
     """
+    if task is Task.MULTILABEL:
+        return setting
+    if setting == "multilabel":
+        raise LearnerError(
+            f"training.loss multilabel is for targets (n, labels) of 0.0 and 1.0, but the pool has "
+            f"{classes} classes: remove it, or make the targets floats"
+        )
     if task is Task.REGRESSION:
         name = "mse" if setting == "auto" else setting
         if name in ("bce_with_logits", "cross_entropy"):
@@ -75,7 +83,9 @@ def choose_loss(setting: str, task: Task, classes: int | None, width: int) -> st
 
 
 def probabilities(outputs: torch.Tensor, loss: str) -> torch.Tensor:
-    """Class probabilities `(n, c)` from a module's logits."""
+    """Probabilities `(n, c)` of classes, or of each label, from a module's logits."""
+    if loss == "multilabel":
+        return (outputs[:, None] if outputs.ndim == 1 else outputs.flatten(1)).sigmoid()
     if loss == "bce_with_logits":
         positive = outputs.reshape(-1).sigmoid()
         return torch.stack([1 - positive, positive], dim=1)

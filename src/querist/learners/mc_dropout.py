@@ -20,6 +20,7 @@ from querist.learners.member import named_member, torch_member
 from querist.learners.passes import in_chunks
 from querist.learners.samples import (
     MeanOfSamples,
+    decided,
     refuse_numbers,
     without_single_column,
 )
@@ -29,7 +30,6 @@ from querist.protocols import Learner
 from querist.randomness import derive_seed
 from querist.registry import register
 from querist.training.job import TrainingJob, TrainingReport
-from querist.values import Task
 from querist.views import View
 
 MOST = 10_000
@@ -132,9 +132,9 @@ class McDropoutLearner(MeanOfSamples):
         return in_chunks(self._member, features, one, rows=1)
 
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(t, n)`, or numbers `(t, n)` or `(t, n, d)`, under each mask."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba_samples(features).argmax(2)
+        """Class indices `(t, n)`, labels `(t, n, c)`, or numbers, under each mask."""
+        if self.task.has_probabilities:
+            return decided(self.predict_proba_samples(features), self.task)
         found = in_chunks(self._member, features, self._outputs, rows=1)
         return without_single_column(found)
 

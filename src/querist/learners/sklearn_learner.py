@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -16,12 +16,14 @@ import torch
 
 from querist.errors import ConfigurationError, LearnerError, UnknownNameError
 from querist.learners.samples import refuse_numbers
+from querist.learners.sklearn_views import embeddings, has_embeddings
 from querist.learners.trusted_types import TRUSTED
 from querist.pools.labeled import LabeledSet
 from querist.randomness import derive_seed
 from querist.registry import register
 from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.values import Task
+from querist.views import View
 
 STATE = "estimator.skops"
 _SCHEMA = "schema.json"
@@ -167,12 +169,33 @@ class SklearnLearner:
         """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
         if self.task is Task.CLASSIFICATION:
             return self.predict_proba(features).argmax(1)
+        return self._of_rows(features, lambda given: self._estimator().predict(given))
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings, of the estimators that have them."""
+        return frozenset({View.EMBEDDINGS} if has_embeddings(self._template) else ())
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings `(n, d)`, as often as they are asked for."""
+        found = self._of_rows(features, lambda given: embeddings(self._estimator(), given))
+        return (found,) * len(views)
+
+    def _of_rows(
+        self, features: torch.Tensor, say: Callable[[np.ndarray[Any, Any]], Any], *, rows: int = 0
+    ) -> torch.Tensor:
+        """What `say` finds, also of no rows, which scikit-learn refuses; of one it knows the shape.
+
+        Args:
+            features: `(n, ...)`.
+            say: `(n, d)` -> an array whose dimension `rows` counts rows.
+            rows: which that is.
+        """
         given = flat(features)
         with self._limited():
-            if not len(given):  # scikit-learn refuses none, but knows the shape of one
-                one = self._estimator().predict(np.zeros((1, given.shape[1])))
-                return torch.from_numpy(one[:0])
-            return torch.from_numpy(np.asarray(self._estimator().predict(given)))
+            found = np.asarray(say(given if len(given) else np.zeros((1, given.shape[1]))))
+        tensor = torch.from_numpy(found)
+        return tensor if len(given) else tensor.narrow(rows, 0, 0)
 
     def state_files(self) -> dict[str, bytes]:
         """The fitted estimator in skops' format, which holds no code.

@@ -66,6 +66,8 @@ class StackedMembers(torch.nn.Module):
         """What the ensemble gives: logits of the members' mean probabilities, or mean numbers."""
         if self.task is Task.REGRESSION:
             return self.outputs(features).mean(0)
+        if self.task is Task.MULTILABEL:
+            return self.probabilities(features).mean(0).logit()
         logs = self.probabilities(features).mean(0).log()
         return logs[:, 1:] - logs[:, :1] if self.loss == "bce_with_logits" else logs
 

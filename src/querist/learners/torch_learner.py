@@ -13,7 +13,7 @@ from querist.config.training import TrainingConfig
 from querist.errors import LearnerError
 from querist.learners.inside import Inside
 from querist.learners.losses import LOSSES, choose_loss, probabilities
-from querist.learners.samples import refuse_numbers
+from querist.learners.samples import decided, refuse_numbers
 from querist.learners.scoring import Scoring
 from querist.learners.warm_start import shrink_and_perturb
 from querist.pools.labeled import LabeledSet
@@ -63,13 +63,14 @@ def choose_device(setting: str) -> torch.device:
 class TorchLearner:
     """Fits a module with the training loop, and turns its outputs into predictions.
 
-    The module maps features `(n, ...)` to logits `(n, c)` (or `(n, 1)` for two classes), or to
-    numbers. It may bring its own `training_step(batch) -> loss`, `validation_step(batch)` and
-    `predict_proba(features)`, which are then used.
+    The module maps features `(n, ...)` to logits `(n, c)` of classes (or `(n, 1)` for two), to
+    logits of labels where `settings.loss` is multilabel, or to numbers. It may bring its own
+    `training_step(batch) -> loss`, `validation_step(batch)` and `predict_proba(features)`, which
+    are then used.
 
     Args:
         module: the model; its present weights are the first weights.
-        classes: number of classes; None for regression.
+        classes: number of classes; None for numbers, and for labels.
         sample: features of one sample `(1, ...)`, to find out what the module gives; None where
             only the user's own steps know what an item is.
         settings: loss, device, dtype and threads are taken from here.
@@ -99,7 +100,7 @@ class TorchLearner:
         self.recipe = recipe
         self.sample = sample
         self.folder: Path | None = None
-        self.task = Task.REGRESSION if classes is None else Task.CLASSIFICATION
+        self.task = settings.task(classes)
         self.classes = classes
         self._settings = settings
         self.device = choose_device(settings.device)
@@ -242,7 +243,7 @@ class TorchLearner:
         return [*self.module.parameters(), *self.module.buffers()]
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        """Class probabilities `(n, c)`.
+        """Probabilities `(n, c)` of classes, or of each label.
 
         Raises:
             LearnerError: the learner predicts numbers.
@@ -251,9 +252,9 @@ class TorchLearner:
         return self._score(features)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Class indices `(n,)`, or numbers `(n,)` or `(n, d)`."""
-        if self.task is Task.CLASSIFICATION:
-            return self.predict_proba(features).argmax(1)
+        """Class indices `(n,)`, labels `(n, c)`, 0 or 1, or numbers `(n,)` or `(n, d)`."""
+        if self.task.has_probabilities:
+            return decided(self.predict_proba(features), self.task)
         outputs = self._score(features)
         return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
 

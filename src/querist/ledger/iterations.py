@@ -19,6 +19,9 @@ from querist.ledger import tables as t
 from querist.ledger.database import Database
 from querist.values import Phase, Verdict
 
+OUTLOOK = "outlook"
+"""The fact that holds what the stop criteria said after the newest iteration."""
+
 
 class Iterations:
     """The part of the ledger that is about what was done in which iteration."""

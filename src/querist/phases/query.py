@@ -16,7 +16,7 @@ from querist.pools.combined import CombinedPool
 from querist.protocols import GenerativePool, LabelBudgeted
 from querist.randomness import generator
 from querist.runs.append_data import ItemPool
-from querist.runs.committee import Committee, committee_of, wants_committee
+from querist.runs.committee import Committee, committee_of, votes_alone, wants_committee
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
 from querist.shared_views import SharedViews
@@ -39,7 +39,8 @@ def query(run: Run, iteration: int) -> int:
     run.tell(iteration, Phase.QUERY, labels=labels)
     bring_model_to(run, iteration)
     committee = None
-    if wants_committee(run.in_force(iteration).query):
+    strategies = run.in_force(iteration).query
+    if wants_committee(strategies) and not votes_alone(run.experiment, strategies):
         committee = committee_of(run, iteration)
     chosen, made = choose(run, iteration, committee)
     keys = [request_key(run, iteration, sample, made.get(sample)) for sample, _, _ in chosen]

@@ -247,3 +247,8 @@ def check_append_style(experiment: Experiment) -> None:
                 f"data.{key} has no effect on a data set with `append`, which brings its labeled "
                 "samples itself: remove it"
             )
+    if experiment.training.loss == "multilabel":
+        raise ConfigurationError(
+            "training.loss multilabel needs a pool of features and targets, and data.pool is a "
+            "data set with `append`: make it a pool"
+        )

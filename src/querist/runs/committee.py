@@ -23,9 +23,10 @@ from querist.protocols import Learner, Predictor, QueryStrategy
 from querist.registry import find
 from querist.runs.append_data import FINGERPRINT, AppendData
 from querist.runs.checkpoints import checkpoints_in, read_checkpoint
-from querist.runs.data import RunData
+from querist.runs.data import RunData, build_component
 from querist.runs.reference import RunReference
 from querist.values import Phase
+from querist.views import View, views_of
 
 if TYPE_CHECKING:
     from querist.ledger import Ledger
@@ -50,18 +51,57 @@ class Committee:
 
 def wants_committee(strategies: Sequence[tuple[str, QueryStrategy]]) -> bool:
     """Whether one of the query strategies asks for votes."""
-    return any(getattr(strategy, "wants_committee", False) for _, strategy in strategies)
+    return bool(_asking(strategies))
+
+
+def votes_alone(experiment: Experiment, strategies: Sequence[tuple[str, QueryStrategy]]) -> bool:
+    """Whether there are no other learners, and all who ask for votes do with one's own models."""
+    return experiment.driver.parent is None and all(map(_does_alone, _asking(strategies).values()))
+
+
+def _asking(strategies: Sequence[tuple[str, QueryStrategy]]) -> dict[str, QueryStrategy]:
+    return {name: one for name, one in strategies if getattr(one, "wants_committee", False)}
+
+
+def _does_alone(strategy: QueryStrategy) -> bool:
+    return bool(getattr(strategy, "votes_alone", False))
 
 
 def check_parent(experiment: Experiment) -> None:
-    """Refuse a query strategy that asks for votes in a run without other learners.
+    """Refuse a query strategy that asks for other learners' votes in a run without any.
 
     Raises:
         ConfigurationError: which one.
     """
     for component in experiment.strategies.query:
-        if getattr(find("query", component.name), "wants_committee", False):
+        # The class says that it may ask; with its options, the instance whether it does.
+        if not getattr(find("query", component.name), "wants_committee", False):
+            continue
+        asking = _asking([(component.name, build_component("query", component))])
+        if not all(map(_does_alone, asking.values())):
             _parent(experiment, component.name)
+
+
+def check_voters(
+    reference: RunReference,
+    experiment: Experiment,
+    strategies: Sequence[tuple[str, QueryStrategy]],
+    learner: Learner,
+) -> None:
+    """Refuse a query strategy that asks for votes where one model is all there is.
+
+    Raises:
+        ConfigurationError: which one.
+    """
+    if {View.PROBABILITY_SAMPLES, View.NUMBER_SAMPLES} & views_of(learner):
+        return
+    for name in _asking(strategies):
+        if experiment.driver.parent is None or not _siblings(reference, experiment):
+            raise ConfigurationError(
+                f"{name} needs other learners or a learner of several models, and here is one "
+                f"{type(learner).__name__}: run several side by side (`learners` in the file), "
+                "take a learner such as ensemble, or choose a query strategy that needs no votes"
+            )
 
 
 def check_committee(
@@ -85,9 +125,14 @@ def check_committee(
     Raises:
         ConfigurationError: there are no others, or one of them cannot vote.
     """
-    if not wants_committee(strategies):
+    if not wants_committee(strategies) or votes_alone(experiment, strategies):
         return
     folders = _siblings(reference, experiment, made=made)
+    if not (made or folders or all(map(_does_alone, _asking(strategies).values()))):
+        raise ConfigurationError(
+            f"a query strategy needs other learners, and parallel run {experiment.driver.parent} "
+            "has a single one: add one, or choose a query strategy that needs none"
+        )
     for name, folder in folders.items():
         with _passed_over(name), _ledger(folder) as ledger:
             if ledger is not None:
@@ -143,13 +188,7 @@ def _siblings(
         )
     parallel = load_parallel(folder)
     ids = {one.name: parallel.run_id(one.name, parent) for one in parallel.learners}
-    folders = {n: reference.root / run for n, run in ids.items() if run != reference.run_id}
-    if not folders:
-        raise ConfigurationError(
-            f"a query strategy needs other learners, and parallel run {parent} has a single one: "
-            "add one, or choose a query strategy that needs none"
-        )
-    return folders
+    return {n: reference.root / run for n, run in ids.items() if run != reference.run_id}
 
 
 @contextmanager

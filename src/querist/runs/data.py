@@ -39,6 +39,8 @@ class RunData:
         test, validation: held-out sets with their truth; None where there are none.
         queryable: indices that may ever be asked for.
         initial: indices that are labeled at the start.
+        subsets: indices by the name of what they are for.
+        task: what there is to learn.
     """
 
     pool: CombinedPool
@@ -48,11 +50,7 @@ class RunData:
     queryable: torch.Tensor
     initial: torch.Tensor
     subsets: dict[str, torch.Tensor]
-
-    @property
-    def task(self) -> Task:
-        """What there is to learn."""
-        return Task.REGRESSION if self.pool.classes is None else Task.CLASSIFICATION
+    task: Task
 
     @property
     def sample(self) -> torch.Tensor:
@@ -113,6 +111,11 @@ class RunData:
                 )
             return
         numbers = value if isinstance(value, list) else [value]
+        if self.task is Task.MULTILABEL and not all(_is_label(number) for number in numbers):
+            raise LabelError(
+                f"a label is a list of 0 and 1 here, one for each label that a sample may have, "
+                f"not {value!r:.80} for sample {label.index}"
+            )
         if not all(_is_finite(number) for number in numbers):
             raise LabelError(
                 f"a label is a finite number or a list of them, not {value!r:.80} for sample "
@@ -140,6 +143,10 @@ class RunData:
             self.pool.add(from_bytes(content))
 
 
+def _is_label(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and number in (0, 1)
+
+
 def _is_finite(number: object) -> bool:
     if isinstance(number, bool) or not isinstance(number, int | float):
         return False
@@ -150,13 +157,18 @@ def _is_finite(number: object) -> bool:
 
 
 def _consensus(values: list[LabelValue], task: Task) -> LabelValue:
-    """One value for a sample that several annotators labeled: majority, or the mean."""
+    """One value for a sample that several annotators labeled: majority, or the mean.
+
+    Of several labels each has its own majority.
+    """
     if len(values) == 1:
         return values[0]
     if task is Task.CLASSIFICATION:
         votes = Counter(values)
         return min(votes, key=lambda v: (-votes[v], v))
-    return torch.tensor(values, dtype=torch.float64).mean(0).tolist()
+    mean = torch.tensor(values, dtype=torch.float64).mean(0)
+    # As many against a label as for it: it is not there, as the lower of two classes is chosen.
+    return (mean > 0.5).double().tolist() if task is Task.MULTILABEL else mean.tolist()
 
 
 def appends(experiment: Experiment) -> bool:
@@ -191,13 +203,14 @@ def prepare_data(experiment: Experiment) -> tuple[RunData | AppendData, list[Lab
     initial = initial_indices(
         pool, experiment.data.initial, subsets[TRAIN], generator(seed, SETUP, "setup", "initial")
     )
-    data = _assemble(pool, fingerprint, {**subsets, INITIAL: initial})
+    data = _assemble(pool, fingerprint, {**subsets, INITIAL: initial}, experiment)
     held = {VALIDATION: data.validation, TEST: data.test}
     learned_from = torch.cat([subsets[TRAIN], initial]).unique()
     parts: dict[str, tuple[Pool, torch.Tensor]] = {TRAIN: (pool, learned_from)}
     parts |= {name: (s.pool, s.indices) for name, s in held.items() if s is not None}
     check_disjoint(parts)
     _check_held_out(experiment, data)
+    _check_labels(data)
     return data, _initial_labels(data)
 
 
@@ -221,7 +234,7 @@ def reopen_data(experiment: Experiment, ledger: Ledger) -> RunData | AppendData:
     everything = torch.arange(len(pool.pool))
     held_back = torch.cat([subsets[VALIDATION], subsets[TEST]])
     subsets[TRAIN] = everything[~torch.isin(everything, held_back)]
-    data = _assemble(pool, fingerprint, subsets)
+    data = _assemble(pool, fingerprint, subsets, experiment)
     if ledger.fact(TRUTH) not in (None, data.truth_digest()):
         raise RunError(
             "the pool's labels are not those that this run was made with (their digest differs): "
@@ -279,7 +292,12 @@ def _as_pool(made: Any, what: str) -> Pool:
     )
 
 
-def _assemble(pool: CombinedPool, fingerprint: str, subsets: dict[str, torch.Tensor]) -> RunData:
+def _assemble(
+    pool: CombinedPool,
+    fingerprint: str,
+    subsets: dict[str, torch.Tensor],
+    experiment: Experiment,
+) -> RunData:
     initial = subsets[INITIAL]
     train = subsets[TRAIN]
     return RunData(
@@ -290,6 +308,7 @@ def _assemble(pool: CombinedPool, fingerprint: str, subsets: dict[str, torch.Ten
         queryable=train[~torch.isin(train, initial)],
         initial=initial,
         subsets=subsets,
+        task=experiment.training.task(pool.classes),
     )
 
 
@@ -312,6 +331,23 @@ def _check_held_out(experiment: Experiment, data: RunData) -> None:
             "training.early_stopping needs held-out samples: set data.split.validation, or give "
             "the pool a validation set"
         )
+
+
+def _check_labels(data: RunData) -> None:
+    """Refuse targets that are not labels where several labels are learned."""
+    if data.task is not Task.MULTILABEL:
+        return
+    held = {"test": data.test, "validation": data.validation}
+    known = {name: s.targets for name, s in held.items() if s is not None}
+    known["initial"] = data.pool.targets(data.initial)
+    for name, targets in known.items():
+        if targets.ndim != 2 or not bool(((targets == 0) | (targets == 1)).all()):
+            raise DataError(
+                f"training.loss multilabel needs targets (n, labels) of 0.0 and 1.0, and those of "
+                f"the {name} set have the shape {tuple(targets.shape)}, from "
+                f"{targets.min().item():g} to {targets.max().item():g}: encode each label as a "
+                "column, or use another loss"
+            )
 
 
 def _initial_labels(data: RunData) -> list[Label]:

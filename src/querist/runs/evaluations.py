@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from querist.learners.samples import decided
 from querist.protocols import Predictor
 from querist.runs.model import bring_model_to
 from querist.runs.run import Run
@@ -27,10 +28,10 @@ def evaluations(
 def predictions_of(
     learner: Predictor, task: Task, features: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What a learner as it is now predicts: classes or numbers, and probabilities of classes."""
-    if task is Task.CLASSIFICATION:
+    """What a learner as it is now predicts: classes, labels or numbers, and their probabilities."""
+    if task.has_probabilities:
         probabilities = learner.predict_proba(features)
-        return probabilities.argmax(1), probabilities
+        return decided(probabilities, task), probabilities
     return learner.predict(features), None
 
 

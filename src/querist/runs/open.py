@@ -33,7 +33,7 @@ from querist.queues import LedgerQueue, RequestQueue
 from querist.registry import check_options, find
 from querist.runs.append_data import AppendData
 from querist.runs.checkpoints import Checkpoints
-from querist.runs.committee import check_committee, check_parent
+from querist.runs.committee import check_committee, check_parent, check_voters
 from querist.runs.data import RunData, build_component, prepare_data, record_start, reopen_data
 from querist.runs.lock import LOCK_FILE, RunLock, lock_holder
 from querist.runs.needs import check_needs, check_views
@@ -159,6 +159,7 @@ def create_run(experiment: Experiment, run_id: str | None = None) -> Run:
         data.subsets[STOP_SET] = draw_stop_set(experiment, data, size)
     learner = build_learner(experiment, classes=data.pool.classes, sample=data.sample)
     check_views(learner, strategies.query)
+    check_voters(reference, experiment, strategies.query, learner)
     create_folder(folder)
     lock = RunLock(folder)
     ledger = None

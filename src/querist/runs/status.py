@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from querist.config.load import load_experiment
-from querist.ledger import INITIAL_LABELS, OPEN, OpenRequest, RequestState
+from querist.ledger import INITIAL_LABELS, OPEN, OUTLOOK, OpenRequest, RequestState
 from querist.runs.lock import lock_holder
 from querist.runs.open import EXPERIMENT_FILE, ledger_of
 from querist.runs.reference import RunReference
@@ -25,6 +25,7 @@ class RunStatus:
         name: the experiment's name.
         state: `running (process ... on host ...)`, `finished`, or `stopped`.
         stop_reason: why it finished; None before.
+        outlook: what the stop criteria said after the newest iteration; None without any.
         iterations: committed iterations.
         max_iterations: at most so many.
         phases_done: phases of the iteration that is not committed yet.
@@ -48,6 +49,7 @@ class RunStatus:
     name: str
     state: str
     stop_reason: str | None
+    outlook: str | None
     iterations: int
     max_iterations: int
     phases_done: str
@@ -100,6 +102,7 @@ def read_status(reference: RunReference) -> RunStatus:
             name=experiment.name,
             state=f"running ({holder})" if holder else "finished" if concluded else "stopped",
             stop_reason=ledger.fact("stop_reason"),
+            outlook=ledger.fact(OUTLOOK),
             iterations=done,
             max_iterations=experiment.driver.max_active_learning_steps,
             phases_done=", ".join(sorted(ledger.done_phases(done))),

@@ -15,7 +15,7 @@ from querist.adapters.queue_style import (
     as_metrology,
     as_query,
 )
-from querist.commands.work import WORK, work_in
+from querist.commands.work import WORK, parts_of, work_in
 from querist.config.component import Component
 from querist.config.experiment import Experiment
 from querist.protocols import (
@@ -137,5 +137,13 @@ def bind_to_run(components: Iterable[Any], run: Run) -> None:
     view = DriverView(run)
     for strategy in components:
         work_in(strategy, run.reference.folder / WORK)
-        if isinstance(strategy, QueueQuery | QueueLabel | QueueMetrology):
-            strategy.bind(view)
+        _attach(strategy, view)
+
+
+def _attach(strategy: Any, view: DriverView) -> None:
+    """Bind a strategy of the queue style to its driver, and those that a strategy holds."""
+    if isinstance(strategy, QueueQuery | QueueLabel | QueueMetrology):
+        strategy.bind(view)
+        return
+    for part in parts_of(strategy):
+        _attach(part, view)

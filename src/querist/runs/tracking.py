@@ -30,7 +30,7 @@ from querist.runs.schedules import scheduled_numbers
 from querist.storage.atomic import sha256, write_file
 from querist.tracking.address import check_address
 from querist.tracking.spool import TrackingSpool
-from querist.values import Phase, Task
+from querist.values import Phase
 
 EXAMPLE_ROWS = 5
 INPUT_EXAMPLE, OUTPUT_EXAMPLE = "input_example.npy", "output_example.npy"
@@ -208,8 +208,8 @@ def track_model(run: Run, iteration: int, name: str) -> None:
     if features is None:
         _log.info("the model is not logged: only the user's own steps know what its inputs are")
         return
-    classify = run.data.task is Task.CLASSIFICATION
-    outputs = run.learner.predict_proba(features) if classify else run.learner.predict(features)
+    likely = run.data.task.has_probabilities
+    outputs = run.learner.predict_proba(features) if likely else run.learner.predict(features)
     folder = run.reference.folder
     write_examples(folder, features, outputs)
     run.spool.append(

@@ -19,8 +19,10 @@ from querist.testing.metrology import MetrologyStrategyContract, check_metrology
 from querist.testing.predictors import (
     DrawnNumbers,
     DrawnSoftmax,
+    FixedLabels,
     FixedNumbers,
     FixedProbabilities,
+    LinearLabels,
     LinearNumbers,
     LinearSoftmax,
 )
@@ -31,12 +33,14 @@ from querist.testing.stopping import StopCriterionContract, check_stop_criterion
 __all__ = [
     "DrawnNumbers",
     "DrawnSoftmax",
+    "FixedLabels",
     "FixedNumbers",
     "FixedProbabilities",
     "GateContract",
     "ItemSourceContract",
     "LabelStrategyContract",
     "LearnerContract",
+    "LinearLabels",
     "LinearNumbers",
     "LinearSoftmax",
     "MetrologyStrategyContract",

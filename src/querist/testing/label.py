@@ -13,7 +13,7 @@ from querist.requests import LabelRequest
 from querist.testing.suite import global_randomness_untouched, run_suite
 from querist.values import Label, Task
 
-BOTH = frozenset(Task)
+EVERY = frozenset(Task)
 WANTED = (5, 2, 9, 0)
 
 
@@ -21,14 +21,15 @@ class LabelStrategyContract:
     """What every source of labels keeps. Subclass it and define `make`.
 
     The pool has 12 samples of four numbers; its three classes are `round(features[0])`, its numbers
-    `features[0]`, so that a source that goes by the features can be right.
+    `features[0]`, so that a source that goes by the features can be right; of its two labels the
+    first is there where `features[0]` is above 0, the second where it is above 1.
 
     Attributes:
         tasks: what it can label.
         repeats_itself: asked for the same sample again, it gives the same value (people may not).
     """
 
-    tasks: Collection[Task] = BOTH
+    tasks: Collection[Task] = EVERY
     repeats_itself: bool = True
 
     def make(self) -> LabelStrategy:
@@ -41,6 +42,8 @@ class LabelStrategyContract:
         features[:, 0] = torch.arange(12) % 3
         first = features[:, 0]
         targets = first.to(torch.int64) if task is Task.CLASSIFICATION else first.clone()
+        if task is Task.MULTILABEL:
+            targets = torch.stack([first > 0, first > 1], dim=1).float()
         return LabelRequest(
             iteration=2,
             indices=torch.tensor(wanted, dtype=torch.int64),
@@ -128,7 +131,7 @@ class LabelStrategyContract:
 def check_label_strategy(
     factory: Callable[[], LabelStrategy],
     *,
-    tasks: Collection[Task] = BOTH,
+    tasks: Collection[Task] = EVERY,
     repeats_itself: bool = True,
 ) -> None:
     """Run the whole contract on what `factory` makes.

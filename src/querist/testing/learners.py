@@ -16,10 +16,13 @@ from querist.learners.build import as_learner, build_learner
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Learner, SamplingPredictor
 from querist.randomness import seeded_globally
+from querist.testing.learner_views import LearnerViews
+from querist.testing.probabilities import check_probabilities
 from querist.testing.small_training import (
     CLASSES,
     FEATURES,
     FEW,
+    LABELS,
     MORE,
     NUMBERS,
     POOL,
@@ -35,17 +38,17 @@ from querist.training.job import EpochReport, TrainingJob, TrainingReport
 from querist.values import Task
 
 
-class LearnerContract:
+class LearnerContract(LearnerViews):
     """What every learner keeps. Subclass it and name the learner, or define `make`.
 
     The samples are 60 with 4 features in 0 .. 2.5, of 3 classes that a line can tell apart; or
-    with numbers that are nearly sums of the features.
+    with numbers that are nearly sums of the features; or with three labels, each there or not.
 
     Attributes:
         learner: the component, as under `learner` in a configuration; None where `make` is defined.
         training: the settings that it is trained with.
         task: what it predicts.
-        floor: accuracy, or R², that it reaches on the samples it was trained on.
+        floor: accuracy (each label for itself), or R², that it reaches on what it learned from.
         learns_from_one_class: False where one class alone is refused.
     """
 
@@ -95,8 +98,12 @@ class LearnerContract:
             seed=3, learner=component, training=TrainingConfig.model_validate(training)
         )
 
+    @property
+    def _labels(self) -> bool:
+        return self.task is Task.MULTILABEL
+
     def _targets(self) -> torch.Tensor:
-        return NUMBERS if self._numbers else TARGETS
+        return {Task.REGRESSION: NUMBERS, Task.MULTILABEL: LABELS}.get(self.task, TARGETS)
 
     def _labeled(self, n: int = FEW, targets: torch.Tensor | None = None) -> LabeledSet:
         targets = self._targets() if targets is None else targets
@@ -143,7 +150,7 @@ class LearnerContract:
             assert torch.equal(tensor, theirs[name]), f"{name} is another one: {why}"
 
     def test_says_its_task(self) -> None:
-        """Classification or regression, before it was ever fitted."""
+        """Classification, regression or multilabel, before it was ever fitted."""
         task = self.make().task
         assert task is self.task, f"the task is {self.task}, not {task!r}"
 
@@ -166,23 +173,31 @@ class LearnerContract:
         assert reached >= self.floor, f"it reached {reached:.2f}, not {self.floor}: raise epochs"
 
     def test_probabilities_are_probabilities(self) -> None:
-        """`(n, c)` on the CPU, finite, not negative; rows sum to 1."""
+        """`(n, c)` on the CPU, finite, not negative; rows of classes sum to 1."""
         learner = self._fitted()
         if self._numbers:
             why = "a regression learner has no class probabilities"
             refusal(lambda: learner.predict_proba(FEATURES), why)
             return
-        _check_probabilities(learner.predict_proba(FEATURES), (SIZE, CLASSES), "predict_proba")
+        self._check_probabilities(learner.predict_proba(FEATURES), (SIZE, CLASSES), "predict_proba")
 
     def test_predictions_have_their_shape(self) -> None:
-        """Classes are those of the highest probability; numbers are finite, one per sample."""
+        """Classes are those of the highest probability; numbers are finite, one per sample.
+
+        Labels are floats 0 and 1, there from above one half on.
+        """
         learner = self._fitted()
         found = learner.predict(FEATURES)
-        assert found.shape == (SIZE,), f"predict gives {(SIZE,)}, not {tuple(found.shape)}"
+        shape = (SIZE, CLASSES) if self._labels else (SIZE,)
+        assert found.shape == shape, f"predict gives {shape}, not {tuple(found.shape)}"
         assert found.device.type == "cpu", f"predictions are on {found.device}, not on the CPU"
         if self._numbers:
             assert found.is_floating_point(), f"numbers are floats, not {found.dtype}"
             assert bool(found.isfinite().all()), "numbers must be finite"
+            return
+        if self._labels:
+            likely = learner.predict_proba(FEATURES)
+            assert torch.equal(found, (likely > 0.5).float()), "labels are not those above 0.5"
             return
         assert found.dtype == torch.int64, f"classes are int64, not {found.dtype}"
         best = learner.predict_proba(FEATURES).argmax(1)
@@ -229,7 +244,7 @@ class LearnerContract:
             assert rest == (*full[:rows], *full[rows + 1 :]), (
                 f"{name} of no rows has shape {tuple(tensor.shape)}, of two {tuple(full)}"
             )
-        assert learner.predict(FEATURES[:0]).shape == (0,), "predict of no rows has rows"
+        assert len(learner.predict(FEATURES[:0])) == 0, "predict of no rows has rows"
 
     def test_is_deterministic_for_a_seed(self) -> None:
         """Equal jobs give equal learners, bit for bit, and leave global randomness alone."""
@@ -286,20 +301,20 @@ class LearnerContract:
 
     def test_keeps_a_column_for_classes_without_a_label(self) -> None:
         """Where class 1 has no label, there are three columns all the same; later it has some."""
-        if self._numbers:
+        if self.task is not Task.CLASSIFICATION:
             return
         rows = torch.arange(SIZE)[TARGETS != 1][:FEW]
         learner = self._fitted(LabeledSet(POOL, rows, TARGETS[rows]))
-        _check_probabilities(learner.predict_proba(FEATURES), (SIZE, CLASSES), "predict_proba")
+        self._check_probabilities(learner.predict_proba(FEATURES), (SIZE, CLASSES), "predict_proba")
         self._fit(learner, iteration=1)
         found = learner.predict_proba(FEATURES)
-        _check_probabilities(found, (SIZE, CLASSES), "with a label of each class, predict_proba")
+        self._check_probabilities(found, (SIZE, CLASSES), "with all classes, predict_proba")
 
     def test_survives_one_class(self) -> None:
         """Labels of one class alone (or one number) are learned from, or refused in words."""
-        same = torch.full_like(self._targets(), 2)
+        same = torch.full_like(self._targets(), 1 if self._labels else 2)
         labeled = self._labeled(targets=same)
-        if not self._numbers and not self.learns_from_one_class:
+        if self.task is Task.CLASSIFICATION and not self.learns_from_one_class:
             refusal(lambda: self._fitted(labeled), "labels of one class are refused in words")
             return
         learner = self._fitted(labeled)
@@ -334,7 +349,8 @@ class LearnerContract:
             return
         drawn = learner.predict_samples(FEATURES)
         number = len(drawn)
-        assert drawn.shape == (number, SIZE), f"samples are {(number, SIZE)}, not {drawn.shape}"
+        shape = (number, SIZE, CLASSES) if self._labels else (number, SIZE)
+        assert drawn.shape == shape, f"samples are {shape}, not {tuple(drawn.shape)}"
         assert drawn.device.type == "cpu", f"samples are on {drawn.device}, not on the CPU"
         assert bool(drawn.isfinite().all()), "samples must be finite"
         if self._numbers:
@@ -342,19 +358,12 @@ class LearnerContract:
             refusal(lambda: learner.predict_proba_samples(FEATURES), why)
             return
         found = learner.predict_proba_samples(FEATURES)
-        _check_probabilities(found, (number, SIZE, CLASSES), "predict_proba_samples")
-        best = found.argmax(2)
-        assert torch.equal(best, drawn), "samples are not the classes of the highest probability"
+        self._check_probabilities(found, (number, SIZE, CLASSES), "predict_proba_samples")
+        best = (found > 0.5).float() if self._labels else found.argmax(2)
+        assert torch.equal(best, drawn), "samples are not what their probabilities come to"
 
-
-def _check_probabilities(found: torch.Tensor, shape: Sequence[int], name: str) -> None:
-    assert found.shape == tuple(shape), f"{name} gives {tuple(shape)}, not {tuple(found.shape)}"
-    assert found.device.type == "cpu", f"{name} is on {found.device}, not on the CPU"
-    assert found.is_floating_point(), f"probabilities are floats, not {found.dtype}"
-    assert bool(found.isfinite().all()), f"{name} must be finite"
-    assert bool((found >= 0).all()), f"{name} is negative: {found.min()}"
-    off = float((found.sum(-1) - 1).abs().max())
-    assert off < 1e-4, f"rows of {name} sum to 1, one is off by {off}"
+    def _check_probabilities(self, found: torch.Tensor, shape: Sequence[int], name: str) -> None:
+        check_probabilities(found, shape, name, sum_to_one=not self._labels)
 
 
 _TRAINING = {

@@ -15,18 +15,18 @@ from querist.protocols import MetrologyStrategy
 from querist.testing.suite import global_randomness_untouched, refusal, run_suite
 from querist.values import MetrologyRecord, Task
 
-BOTH = frozenset(Task)
+EVERY = frozenset(Task)
 
 
 class MetrologyStrategyContract:
     """What every metrology strategy keeps. Subclass it and define `make`.
 
     Attributes:
-        tasks: what it can measure; it must refuse the other.
+        tasks: what it can measure; it must refuse the others.
         classes: of the classification that it is tried on.
     """
 
-    tasks: Collection[Task] = BOTH
+    tasks: Collection[Task] = EVERY
     classes: int = 2
 
     def make(self) -> MetrologyStrategy:
@@ -40,6 +40,11 @@ class MetrologyStrategyContract:
             targets = torch.randn(size, generator=generator)
             predictions = targets + 0.3 * torch.randn(size, generator=generator)
             return MetrologyContext(task, None, targets, predictions, None, 8, 1)
+        if task is Task.MULTILABEL:
+            targets = (torch.rand(size, 3, generator=generator) < 0.4).float()
+            logits = 3 * targets - 1.5 + torch.randn(size, 3, generator=generator)
+            likely = logits.sigmoid()
+            return MetrologyContext(task, None, targets, (likely > 0.5).float(), likely, 8, 1)
         targets = torch.arange(size) % self.classes
         logits = torch.randn(size, self.classes, generator=generator)
         probabilities = (logits + 1.5 * torch.eye(self.classes)[targets]).softmax(1)
@@ -160,7 +165,7 @@ def _same(one: StopSet | None, other: StopSet | None) -> bool:
 def check_metrology_strategy(
     factory: Callable[[], MetrologyStrategy],
     *,
-    tasks: Collection[Task] = BOTH,
+    tasks: Collection[Task] = EVERY,
     classes: int = 2,
 ) -> None:
     """Run the whole contract on what `factory` makes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -20,7 +21,7 @@ class _EmbedsByFeatures:
 
     def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The features, flattened `(n, d)`."""
-        return (features.reshape(len(features), -1).double(),) * len(views)
+        return (_flat(features).double(),) * len(views)
 
 
 class LinearSoftmax(_EmbedsByFeatures):
@@ -42,7 +43,7 @@ class LinearSoftmax(_EmbedsByFeatures):
         """Class probabilities `(n, c)`."""
         # Products summed by hand: a matrix product may round by the number of rows, and a
         # selection must not depend on the chunk size.
-        columns = features.reshape(len(features), -1).to(self.weights.dtype)
+        columns = _flat(features).to(self.weights.dtype)
         logits = (columns[:, :, None] * self.weights).sum(1)
         return logits.softmax(1)
 
@@ -92,7 +93,7 @@ class LinearNumbers(_EmbedsByFeatures):
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Numbers `(n,)`."""
-        columns = features.reshape(len(features), -1).to(self.weights.dtype)
+        columns = _flat(features).to(self.weights.dtype)
         return (columns * self.weights).sum(1)
 
 
@@ -114,6 +115,32 @@ class DrawnNumbers(LinearNumbers):
     def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
         """Numbers of each model `(t, n)`."""
         return torch.stack([LinearNumbers(w).predict(features) for w in self.weights])
+
+
+class LinearLabels(_EmbedsByFeatures):
+    """Probabilities of several labels sigmoid(features · weights), always the same ones.
+
+    Args:
+        weights: `(d, c)`.
+    """
+
+    def __init__(self, weights: torch.Tensor) -> None:
+        self.weights = weights
+
+    @property
+    def task(self) -> Task:
+        """Multilabel."""
+        return Task.MULTILABEL
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the labels `(n, c)`, each for itself."""
+        # By hand, as in `LinearSoftmax`.
+        columns = _flat(features).to(self.weights.dtype)
+        return (columns[:, :, None] * self.weights).sum(1).sigmoid()
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Labels `(n, c)`, 0 or 1."""
+        return (self.predict_proba(features) > 0.5).float()
 
 
 class FixedProbabilities:
@@ -203,6 +230,46 @@ class FixedNumbers:
         return (_beside(self.function(features), features),) * len(views)
 
 
+class FixedLabels:
+    """Probabilities of several labels from a function of the features.
+
+    Its embeddings are the probabilities beside the features.
+
+    Args:
+        function: features `(n, ...)` -> probabilities `(n, c)`.
+    """
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.function = function
+
+    @property
+    def task(self) -> Task:
+        """Multilabel."""
+        return Task.MULTILABEL
+
+    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the labels `(n, c)`."""
+        return self.function(features)
+
+    def predict(self, features: torch.Tensor) -> torch.Tensor:
+        """Labels `(n, c)`, 0 or 1."""
+        return (self.function(features) > 0.5).float()
+
+    @property
+    def views(self) -> frozenset[View]:
+        """Embeddings."""
+        return frozenset({View.EMBEDDINGS})
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings `(n, c + d)`."""
+        return (_beside(self.function(features), features),) * len(views)
+
+
+def _flat(features: torch.Tensor) -> torch.Tensor:
+    """Features `(n, ...)` as `(n, d)`, also where n is 0."""
+    return features.reshape(len(features), math.prod(features.shape[1:]))
+
+
 def _beside(said: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    flat = features.reshape(len(features), -1)
-    return torch.cat([said.reshape(len(features), -1).to(flat.dtype), flat], dim=1)
+    flat = _flat(features)
+    return torch.cat([_flat(said).to(flat.dtype), flat], dim=1)

@@ -17,8 +17,10 @@ from querist.protocols import Predictor, QueryStrategy
 from querist.testing.predictors import (
     DrawnNumbers,
     DrawnSoftmax,
+    FixedLabels,
     FixedNumbers,
     FixedProbabilities,
+    LinearLabels,
     LinearNumbers,
     LinearSoftmax,
 )
@@ -46,7 +48,8 @@ def query_context(
 
     Args:
         features: `(n, d)`; default: fixed numbers `(40, 4)`.
-        targets: `(n,)`; default: classes in turn, or sums of features for a regression learner.
+        targets: `(n,)`; default: classes in turn, sums of features for a regression learner, or
+            which of the first features are above 0 for a multilabel one.
         learner: default: a linear softmax model.
         labeled: indices of the labeled samples.
         unlabeled: default: all that are not labeled.
@@ -62,6 +65,8 @@ def query_context(
         numbers = features.reshape(len(features), -1).sum(1)
         classes = torch.arange(len(features)) % CLASSES
         targets = numbers if learner.task == Task.REGRESSION else classes
+        if learner.task == Task.MULTILABEL:
+            targets = (features.reshape(len(features), -1)[:, :CLASSES] > 0).float()
     pool = TensorPool(features, targets)
     known = torch.tensor(list(labeled), dtype=torch.int64)
     if unlabeled is None:
@@ -120,6 +125,8 @@ class QueryStrategyContract:
             members: list[Predictor] = [DrawnSoftmax(each) for each in weights]
             if self.task is Task.REGRESSION:
                 members = [DrawnNumbers(each[:, :, 0]) for each in weights]
+            elif self.task is Task.MULTILABEL:
+                members = [LinearLabels(each[0]) for each in weights]
         else:
             members = [learner] * 3
         wanted = getattr(self.make(), "wants_committee", False)
@@ -187,6 +194,12 @@ class QueryStrategyContract:
             same = FixedNumbers(lambda features: torch.full((len(features),), 0.1))
             self._sample(self._context(targets=torch.full((SIZE,), 0.1), learner=same), 7)
             return
+        if self.task is Task.MULTILABEL:
+            for likely in (0.0, 1.0):
+                all_or_none = torch.full((SIZE, CLASSES), likely)
+                fixed = FixedLabels(partial(_alike, all_or_none[0]))
+                self._sample(self._context(targets=all_or_none, learner=fixed), 7)
+            return
 
         def sure(features: torch.Tensor) -> torch.Tensor:
             return torch.eye(CLASSES, dtype=torch.float32)[0].expand(len(features), CLASSES)
@@ -231,20 +244,24 @@ class QueryStrategyContract:
 
         if self.task is Task.REGRESSION:
             return FixedNumbers(lambda features: probabilities(features)[:, 1])
+        if self.task is Task.MULTILABEL:
+            return FixedLabels(probabilities)
         return FixedProbabilities(probabilities)
 
     def test_refuses_a_learner_for_another_task(self) -> None:
-        """Who needs class probabilities refuses a regression learner, and the other way round."""
-        other: Predictor = LinearNumbers(torch.ones(4))
-        if self.task is Task.REGRESSION:
-            other = LinearSoftmax(_weights(torch.zeros(1, 4), CLASSES))
-        context = self._context(learner=other)
-        if self.uses_predictions:
-            why = f"a {other.task} learner must be refused"
-            error = refusal(lambda: self.make().sample(context, 5), why)
-            assert other.task in str(error), f"the refusal must say {other.task}: {error}"
-        else:
-            self._sample(context, 5)
+        """Who needs class probabilities refuses a regression learner, and so on."""
+        weights = _weights(torch.zeros(1, 4), CLASSES)
+        learners = (LinearNumbers(torch.ones(4)), LinearSoftmax(weights), LinearLabels(weights))
+        for other in learners:
+            if other.task is self.task:
+                continue
+            context = self._context(learner=other)
+            if self.uses_predictions:
+                why = f"a {other.task} learner must be refused"
+                error = refusal(partial(self.make().sample, context, 5), why)
+                assert other.task in str(error), f"the refusal must say {other.task}: {error}"
+            else:
+                self._sample(context, 5)
 
     def test_says_what_it_needs(self) -> None:
         """It asks the learner for no view that it did not name in `about.needs` or `needs`."""
@@ -255,6 +272,10 @@ class QueryStrategyContract:
         named = set(needs_of(strategy))
         if named & {View.LOGITS, View.GRADIENTS}:  # which this learner has from its probabilities
             named.add(View.PROBABILITIES)
+        if View.LABEL_PROBABILITIES in named:  # which are its predict_proba
+            named.add(View.PROBABILITIES)
+        if View.VARIANCES in named:  # which this learner has from its models' numbers
+            named.add(View.NUMBER_SAMPLES)
         if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
             named.add(View.EMBEDDINGS)
         learner = _Watched(context.learner)
@@ -276,7 +297,13 @@ class QueryStrategyContract:
         assert first == again, f"alone it chose {first.indices}, then {again.indices}"
 
 
+def _alike(row: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    return row.expand(len(features), -1)
+
+
 def _shared_views(task: Task) -> tuple[View, ...]:
+    if task is Task.MULTILABEL:
+        return (View.FEATURES, View.LABEL_PROBABILITIES, View.EMBEDDINGS)
     if task is Task.REGRESSION:
         return (View.FEATURES, View.NUMBERS, View.EMBEDDINGS)
     return (View.FEATURES, View.PROBABILITIES, View.EMBEDDINGS, View.GRADIENTS)
@@ -332,7 +359,7 @@ def _contents(context: QueryContext) -> dict[str, torch.Tensor]:
     found |= {
         f"model {number} of the committee" if number else "the model": member.weights
         for number, member in enumerate(members)
-        if isinstance(member, LinearSoftmax | LinearNumbers)
+        if isinstance(member, LinearSoftmax | LinearNumbers | LinearLabels)
     }
     return {name: tensor.clone() for name, tensor in found.items()}
 

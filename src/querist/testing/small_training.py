@@ -57,4 +57,6 @@ def _samples() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 FEATURES, TARGETS, NUMBERS = _samples()
+LABELS = torch.stack([TARGETS == 0, TARGETS <= 1, TARGETS >= 1], dim=1).float()
+"""Three labels at once, each of which a line can tell apart."""
 POOL = TensorPool(FEATURES)

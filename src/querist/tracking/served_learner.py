@@ -13,7 +13,7 @@ from querist.registry import ALLOWED_PACKAGES_VARIABLE, allowed_packages
 
 
 class ServedLearner:
-    """Class probabilities, or numbers for regression.
+    """Probabilities of classes or labels, or numbers for regression.
 
     The code of user packages was logged with the model and is trusted as much as the model: they
     join the allow-list while the learner is built.
@@ -43,14 +43,12 @@ class ServedLearner:
                 os.environ[ALLOWED_PACKAGES_VARIABLE] = before
 
     def predict(self, features: Any) -> Any:
-        """Class probabilities `(n, c)`, or numbers, for features as array, tensor or frame."""
+        """Probabilities `(n, c)`, or numbers, for features as array, tensor or frame."""
         import torch
-
-        from querist.values import Task
 
         if isinstance(features, torch.Tensor):
             features = features.detach().cpu().numpy()
         given = torch.from_numpy(np.array(features, dtype=self._dtype))
-        if self._learner.task is Task.CLASSIFICATION:
+        if self._learner.task.has_probabilities:
             return self._learner.predict_proba(given).double().numpy()
         return self._learner.predict(given).double().numpy()

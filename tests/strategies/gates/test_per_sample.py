@@ -76,3 +76,27 @@ def test_the_first_needs_finite_scores() -> None:
 def test_a_score_that_is_not_finite_promotes_nothing(odd: float) -> None:
     for pair in ((numbers(odd, 2), numbers(1, 1)), (numbers(2, 2), numbers(1, odd))):
         assert not Compare(wins="any").compare(*pair).promote
+
+
+def labels(*likely: list[float]) -> Outcomes:
+    """Two labels a sample, of which the first is there."""
+    probabilities = torch.tensor(likely, dtype=torch.float64)
+    targets = torch.tensor([[1.0, 0.0]] * len(likely))
+    predictions = (probabilities > 0.5).float()
+    return Outcomes(Task.MULTILABEL, None, targets, predictions, probabilities)
+
+
+def test_labels_are_scored_by_how_likely_the_truth_is() -> None:
+    """The mean log-likelihood over the labels of a sample; finite where it was sure and wrong."""
+    found = score_of_each(labels([0.8, 0.1], [0.5, 0.5], [0.0, 1.0]))
+    expected = [(math.log(0.8) + math.log(0.9)) / 2, math.log(0.5)]
+    torch.testing.assert_close(found[:2], torch.tensor(expected, dtype=torch.float64))
+    assert -40 < float(found[2]) < -30
+    assert bool(score_of_each(labels([math.nan, 0.5])).isnan().all())
+
+
+def test_the_better_labels_are_promoted() -> None:
+    old = Evaluation(0, {}, "d", labels(*[[0.6, 0.4]] * 30))
+    new = Evaluation(1, {}, "d", labels(*[[0.9, 0.1]] * 30))
+    assert Compare().compare(old, new).promote
+    assert not Compare().compare(new, old).promote

@@ -21,6 +21,13 @@ class TestContract(QueryStrategyContract):
         return CommitteeVariance()
 
 
+class TestModelsContract(QueryStrategyContract):
+    task = Task.REGRESSION
+
+    def make(self) -> CommitteeVariance:
+        return CommitteeVariance(committee="models", batch="softmax")
+
+
 def test_scores_by_hand() -> None:
     one = torch.tensor([1.0, 5.0, 1e8], dtype=torch.float64)
     other = torch.tensor([3.0, 5.0, 1e8 + 2], dtype=torch.float64)

@@ -18,6 +18,11 @@ class TestContract(QueryStrategyContract):
         return ConsensusKL()
 
 
+class TestModelsContract(QueryStrategyContract):
+    def make(self) -> ConsensusKL:
+        return ConsensusKL(committee="models", batch="softmax")
+
+
 def reference(members: Any) -> Any:
     """By the book: the divergence of each member from the mean, then their mean."""
     members = np.asarray(members, dtype=np.float64)

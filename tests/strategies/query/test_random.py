@@ -4,11 +4,9 @@ import tracemalloc
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from querist.errors import StrategyError
-from querist.strategies.query.random import Random, distinct_positions
+from querist.strategies.query.random import Random
 from querist.testing import QueryStrategyContract, query_context
 
 
@@ -17,29 +15,6 @@ class TestContract(QueryStrategyContract):
 
     def make(self) -> Random:
         return Random()
-
-
-@settings(deadline=None)
-@given(size=st.integers(0, 3000), share=st.floats(0, 1), seed=st.integers(0, 2**62))
-def test_positions_are_different_and_in_range(size: int, share: float, seed: int) -> None:
-    n = int(size * share)
-    drawn = distinct_positions(size, n, torch.Generator().manual_seed(seed))
-    assert drawn.shape == (n,)
-    assert len(drawn.unique()) == n
-    assert n == 0 or (int(drawn.min()) >= 0 and int(drawn.max()) < size)
-
-
-@pytest.mark.parametrize("n", [2, 10], ids=["drawn one by one", "shuffled"])
-def test_every_sample_is_as_likely_in_every_place(n: int) -> None:
-    size, rounds = 20, 4000
-    counts = torch.zeros(n, size)
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(rounds):
-        counts[torch.arange(n), distinct_positions(size, n, generator)] += 1
-    expected = rounds / size
-    chi_square = ((counts - expected) ** 2 / expected).sum(1)
-    # 99.99 % quantile of chi-square with 19 degrees of freedom; the seed is fixed.
-    assert float(chi_square.max()) < 50.8
 
 
 def test_another_seed_draws_others() -> None:

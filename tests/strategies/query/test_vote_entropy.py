@@ -19,6 +19,11 @@ class TestContract(QueryStrategyContract):
         return VoteEntropy()
 
 
+class TestModelsContract(QueryStrategyContract):
+    def make(self) -> VoteEntropy:
+        return VoteEntropy(committee="models", batch="softmax")
+
+
 def reference(members: Any) -> Any:
     """Slow, and by the book: -sum v/k log v/k over the classes that got v of k votes."""
     found = []

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
 
 from querist.context import QueryContext
-from querist.errors import StrategyError
+from querist.errors import StrategyError, UnknownNameError
 from querist.protocols import Predictor
+from querist.strategies.query.committee_variance import CommitteeVariance
+from querist.strategies.query.consensus_kl import ConsensusKL
+from querist.strategies.query.disagreement import Disagreement
 from querist.strategies.query.random import Random
-from querist.strategies.query.voting import select_by_vote
-from querist.testing import FixedNumbers, FixedProbabilities, LinearNumbers, query_context
+from querist.strategies.query.vote_entropy import VoteEntropy
+from querist.strategies.query.voting import Voters, select_by_vote
+from querist.testing import (
+    DrawnNumbers,
+    DrawnSoftmax,
+    FixedNumbers,
+    FixedProbabilities,
+    LinearNumbers,
+    LinearSoftmax,
+    query_context,
+)
 from querist.values import Selection, Task
+
+LEARNERS = Voters("learners", Task.CLASSIFICATION)
 
 
 def constant(*row: float) -> FixedProbabilities:
@@ -27,14 +42,14 @@ def first_of_last(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 def vote(*others: Predictor, learner: Predictor | None = None) -> Selection:
     context = query_context(learner=learner, committee=others)
-    return select_by_vote(context, 3, Task.CLASSIFICATION, first_of_last)
+    return select_by_vote(context, 3, LEARNERS, first_of_last)
 
 
 def test_a_committee_of_one_is_random_sampling() -> None:
     def never(members: Iterable[torch.Tensor]) -> torch.Tensor:
         raise AssertionError("nobody votes")
 
-    alone = select_by_vote(query_context(seed=5), 6, Task.CLASSIFICATION, never)
+    alone = select_by_vote(query_context(seed=5), 6, LEARNERS, never)
     assert alone == Random().sample(query_context(seed=5), 6)
 
 
@@ -47,7 +62,7 @@ def test_the_learner_itself_votes_first() -> None:
         return own[:, 0]
 
     context = query_context(learner=constant(0.25, 0.75), committee=[constant(0.5, 0.5)])
-    assert len(select_by_vote(context, 3, Task.CLASSIFICATION, watch)) == 3
+    assert len(select_by_vote(context, 3, LEARNERS, watch)) == 3
 
 
 def test_of_equal_scores_the_lower_index_comes_first() -> None:
@@ -76,5 +91,71 @@ def test_numbers_of_the_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
         learner=wrong, committee=[wrong], targets=torch.zeros(40), chunk_size=16
     )
     with pytest.raises(StrategyError, match="check the learner's predict") as caught:
-        select_by_vote(context, 3, Task.REGRESSION, first_of_last)
+        select_by_vote(context, 3, Voters("auto", Task.REGRESSION), first_of_last)
     assert str(shape) in str(caught.value)
+
+
+# The option `committee` ---------------------------------------------------------------------------
+
+MODELS = DrawnSoftmax(torch.randn(3, 4, 3, generator=torch.Generator().manual_seed(2)).double())
+
+
+def votes_of(context: QueryContext, committee: str) -> list[int]:
+    """How many vote on each chunk."""
+    seen = []
+
+    def count(members: Iterable[torch.Tensor]) -> torch.Tensor:
+        given = list(members)
+        assert all(one.dtype == torch.float64 for one in given)
+        seen.append(len(given))
+        return given[0][:, 0]
+
+    select_by_vote(context, 3, Voters(committee, Task.CLASSIFICATION), count)
+    return seen
+
+
+def test_auto_takes_the_other_learners_where_there_are_any() -> None:
+    context = query_context(learner=MODELS, committee=[constant(0.2, 0.3, 0.5)])
+    assert set(votes_of(context, "auto")) == {2}
+    assert set(votes_of(context, "learners")) == {2}
+    assert set(votes_of(context, "models")) == {3}
+
+
+def test_auto_takes_the_learner_s_models_where_nobody_else_is_trained() -> None:
+    context = query_context(learner=MODELS)
+    assert set(votes_of(context, "auto")) == {3}
+    assert votes_of(context, "learners") == []  # drawn at random
+
+
+def test_models_of_a_learner_of_one_are_refused() -> None:
+    context = query_context(learner=LinearSoftmax(torch.zeros(4, 3).double()))
+    with pytest.raises(StrategyError, match="a committee of models needs the learner's probab"):
+        votes_of(context, "models")
+    assert votes_of(context, "auto") == []
+
+
+def test_the_models_of_a_regression_learner_vote_with_numbers() -> None:
+    context = query_context(learner=DrawnNumbers(torch.eye(4).double()))
+    voters = Voters("auto", Task.REGRESSION)
+    chosen = select_by_vote(context, 3, voters, lambda members: sum(members)[:, 0])  # type: ignore[index]
+    sums = context.pool.features(context.unlabeled).double().sum(1)
+    assert chosen.indices == tuple(context.unlabeled[sums.argsort(descending=True)[:3]].tolist())
+
+
+@pytest.mark.parametrize("strategy", [VoteEntropy, ConsensusKL, Disagreement, CommitteeVariance])
+def test_strategies_say_whom_they_want(strategy: Any) -> None:
+    said = {
+        committee: (one.wants_committee, one.votes_alone, [view.value for view in one.needs])
+        for committee in ("auto", "learners", "models")
+        for one in [strategy(committee=committee)]
+    }
+    kind = "number" if strategy is CommitteeVariance else "probability"
+    single = "numbers" if strategy is CommitteeVariance else "probabilities"
+    assert strategy.wants_committee
+    assert said == {
+        "auto": (True, True, [single]),
+        "learners": (True, False, [single]),
+        "models": (False, True, [f"{kind}_samples"]),
+    }
+    with pytest.raises(UnknownNameError, match="models"):
+        strategy(committee="model")

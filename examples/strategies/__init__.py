@@ -1,0 +1,1 @@
+"""Query strategies for every task, on handwritten digits."""

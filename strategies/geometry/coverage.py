@@ -1,0 +1,155 @@
+"""Greedy coverage: the samples that, one after the other, add the most to what is covered.
+
+A sample covers a reference by a kernel of their distance, 1 where they are the same and 0 far away,
+and a reference is covered as well as its best sample covers it. The sum over references is
+submodular: what a candidate adds only falls while others are taken. What it would have added
+before is therefore an upper bound, and few candidates have to be looked at again for each pick.
+
+Accelerated Greedy Algorithms for Maximizing Submodular Set Functions, Minoux, 1978,
+doi:10.1007/BFb0006528.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from querist.strategies.drawing import distinct_positions
+from querist.strategies.geometry.points import Points, squares
+
+Kernel = Callable[[torch.Tensor], torch.Tensor]
+"""Squared distances -> how well one covers the other, 0 to 1; it may write into its argument."""
+
+Numbers = np.ndarray[Any, Any]
+"""A vector."""
+
+ROWS = 1024
+REFERENCES = 2048
+"""A block of distances has at most so many rows and columns: 8 MB, which a cache may hold."""
+
+AGAIN = 32
+"""Candidates that are looked at again together."""
+
+HOT = 4096
+"""Candidates among which the next pick is looked for, as long as no other can be better."""
+
+
+class Coverage:
+    """What is covered so far, and what a candidate would add.
+
+    Args:
+        references: the points that are to be covered `(m, d)`.
+        kernel: how well a point covers another.
+        covering: points that cover already `(l, d)`.
+    """
+
+    def __init__(
+        self, references: torch.Tensor, kernel: Kernel, covering: torch.Tensor | None = None
+    ) -> None:
+        self._references = references
+        self._lengths = squares(references)
+        self._kernel = kernel
+        self._covered = references.new_zeros(len(references))
+        if covering is not None:
+            for rows in covering.split(ROWS):
+                self.add(rows)
+
+    def gains(self, x: torch.Tensor) -> torch.Tensor:
+        """How much each row of `(m, d)` would add alone, a sum over references `(m,)`."""
+        return torch.cat([self._gains(rows) for rows in x.split(ROWS)])
+
+    def _gains(self, x: torch.Tensor) -> torch.Tensor:
+        total = x.new_zeros(len(x))
+        for begin in range(0, len(self._references), REFERENCES):
+            block = self._kernels(x, begin, begin + REFERENCES)
+            covered = self._covered[begin : begin + REFERENCES]
+            total += block.sub_(covered).clamp_min_(0).sum(1)
+        return total
+
+    def _kernels(self, x: torch.Tensor, begin: int, end: int) -> torch.Tensor:
+        references = self._references[begin:end]
+        squared = torch.addmm(self._lengths[begin:end], x, references.T, alpha=-2)
+        return self._kernel(squared.add_(squares(x)[:, None]).clamp_min_(0))
+
+    def add(self, x: torch.Tensor) -> None:
+        """From now on these points `(m, d)` cover, too; at most `ROWS` at a time."""
+        for begin in range(0, len(self._references), REFERENCES):
+            end = begin + REFERENCES
+            best = self._kernels(x, begin, end).amax(0)
+            self._covered[begin:end] = torch.maximum(self._covered[begin:end], best)
+
+
+def most_covering(
+    points: Points, coverage: Coverage, n: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Positions of n of the points `(n,)`, each adding the most to the coverage by those before.
+
+    When no point adds anything more, the rest is drawn at random.
+
+    Costs `n m d` for n points and m references once, and little for each pick.
+    """
+    n = min(n, len(points))
+    bounds = np.empty(len(points), dtype=np.float32)
+    for begin, end, rows in points.chunks():
+        bounds[begin:end] = coverage.gains(rows).cpu().numpy()
+    picks: list[int] = []
+    lazy = LazyMaximum(bounds, lambda at: coverage.gains(points.take(torch.from_numpy(at))))
+    while len(picks) < n:
+        best, gain = lazy.best()
+        if gain <= 0:
+            break
+        picks.append(best)
+        lazy.remove(best)
+        coverage.add(points.take(torch.tensor([best])))
+    left = np.ones(len(points), dtype=bool)
+    left[picks] = False
+    others = left.nonzero()[0]
+    drawn = distinct_positions(len(others), n - len(picks), generator).numpy()
+    return torch.from_numpy(np.concatenate([np.array(picks, dtype=np.int64), others[drawn]]))
+
+
+class LazyMaximum:
+    """The highest of numbers that only fall, without computing all of them again.
+
+    Args:
+        bounds: the numbers as they are now `(n,)`.
+        again: computes those at positions `(m,)` anew.
+    """
+
+    def __init__(self, bounds: Numbers, again: Callable[[Numbers], torch.Tensor]) -> None:
+        self._bounds = bounds
+        self._again = again
+        self._fresh = np.ones(len(bounds), dtype=bool)
+        self._hot = np.empty(0, dtype=np.int64)
+        self._floor = np.inf
+
+    def best(self) -> tuple[int, float]:
+        """The position of the highest number, of equal ones the first, and the number."""
+        while True:
+            hot = self._bounds[self._hot]
+            if not len(hot) or hot.max() < self._floor:
+                self._warm_up()
+                hot = self._bounds[self._hot]
+            at = self._hot[hot.argmax()]
+            if self._fresh[at]:
+                return int(at), float(self._bounds[at])
+            order = self._hot[np.argsort(-hot, kind="stable")]
+            stale = np.sort(order[~self._fresh[order]][:AGAIN])
+            # Never above the bound: matrix products of other shapes round in other ways.
+            now = self._again(stale).cpu().numpy()
+            self._bounds[stale] = np.minimum(self._bounds[stale], now)
+            self._fresh[stale] = True
+
+    def _warm_up(self) -> None:
+        """Look among the highest from now on, as long as none outside can be higher."""
+        order = np.argsort(-self._bounds, kind="stable")
+        self._hot = np.sort(order[:HOT])
+        self._floor = self._bounds[order[HOT]] if len(order) > HOT else -np.inf
+
+    def remove(self, position: int) -> None:
+        """Take a number out; all others may have fallen."""
+        self._bounds[position] = -np.inf
+        self._fresh[:] = False

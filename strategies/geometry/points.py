@@ -1,0 +1,86 @@
+"""Samples as points whose distances can be computed in float32, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+ROWS = 4096
+"""Points per chunk: the product with some hundred centres stays within a processor's cache."""
+
+HELD = 2**31
+"""Bytes up to which the moved and scaled copy is kept; above, chunks are made as they are asked."""
+
+
+class Points:
+    """Samples `(n, d)`, moved and scaled so that matrix products give good distances in float32.
+
+    |x|² + |y|² - 2xy loses all digits where points lie far from 0 and close to each other, and
+    overflows where they are huge. Neither happens near the middle of the points and below 1, and
+    which of two distances is the larger does not change.
+
+    Args:
+        values: what is moved and scaled; it is read only.
+
+    Attributes:
+        scale: what distances have to be multiplied with to be those of `values`.
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+        some = values[:: max(1, len(values) // ROWS)]
+        self._middle = some.mean(0) if len(values) else values.new_zeros(values.shape[1])
+        low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
+        spread = float(high / 2 - low / 2)
+        self.scale = 2 * spread if spread > 0 else 1.0
+        self._kept: torch.Tensor | None = None
+        if values.numel() * 4 <= HELD:
+            self._kept = torch.empty(values.shape, dtype=torch.float32, device=values.device)
+            for begin in range(0, len(values), ROWS):
+                self._kept[begin : begin + ROWS] = self.moved(values[begin : begin + ROWS])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        return self.values.device
+
+    def moved(self, values: torch.Tensor) -> torch.Tensor:
+        """Other samples `(m, d)`, moved and scaled like these."""
+        # Divided first: the difference of two huge numbers may be too large for their type.
+        values = values.to(self.device, self.values.dtype)
+        return (values / self.scale - self._middle / self.scale).float()
+
+    def rows(self, begin: int, end: int) -> torch.Tensor:
+        """The points from `begin` to before `end`, `(m, d)`."""
+        if self._kept is not None:
+            return self._kept[begin:end]
+        return self.moved(self.values[begin:end])
+
+    def chunks(self, rows: int = ROWS) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """Where a chunk begins and ends, and its points."""
+        for begin in range(0, len(self), rows):
+            end = min(begin + rows, len(self))
+            yield begin, end, self.rows(begin, end)
+
+    def take(self, positions: torch.Tensor) -> torch.Tensor:
+        """The points at these positions `(m,)`, a copy `(m, d)`."""
+        positions = positions.to(self.device)
+        if self._kept is not None:
+            return self._kept[positions]
+        return self.moved(self.values[positions])
+
+
+def squares(x: torch.Tensor) -> torch.Tensor:
+    """Squared length of each row: `(m, d)` -> `(m,)`."""
+    found: torch.Tensor = torch.linalg.vecdot(x, x)
+    return found
+
+
+def squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Between all rows of `(m, d)` and all of `(k, d)`: `(m, k)`, at least 0."""
+    products = torch.addmm(squares(y), x, y.T, alpha=-2)
+    return products.add_(squares(x)[:, None]).clamp_min_(0)

@@ -1,0 +1,137 @@
+"""Query strategies that are named inside another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from querist.adapters.queue_style import as_query
+from querist.context import QueryContext
+from querist.errors import ConfigurationError, StrategyError, UnknownNameError
+from querist.indices import positions
+from querist.protocols import QueryStrategy
+from querist.registry import build
+from querist.values import Selection
+from querist.views import View, needs_of
+
+KEYS = ("name", "options")
+
+
+def build_nested(owner: str, given: str | Mapping[str, Any]) -> QueryStrategy:
+    """The query strategy of an option `strategy`: a name, or `{name: ..., options: {...}}`.
+
+    Args:
+        owner: the strategy whose option it is, for messages.
+        given: the name and the options.
+
+    Raises:
+        ConfigurationError: it cannot be built.
+    """
+    return _build_one(owner, "strategy", given, ())[0]
+
+
+def build_list(
+    owner: str, option: str, given: Sequence[str | Mapping[str, Any]], *, keys: Collection[str] = ()
+) -> list[tuple[QueryStrategy, Mapping[str, Any]]]:
+    """The query strategies of a list, each with what it says beside its name and its options.
+
+    Args:
+        owner: the strategy whose list it is, for messages.
+        option: the option that is the list.
+        given: names, or `{name: ..., options: {...}}` with any of `keys` beside them.
+        keys: what may be said of each.
+
+    Raises:
+        ConfigurationError: the list is empty or no list, or one of them cannot be built.
+    """
+    if isinstance(given, str | Mapping) or not isinstance(given, Sequence) or not given:
+        raise ConfigurationError(
+            f"{option} of {owner} is a list of at least one query strategy, not {given!r:.80}: "
+            "write [{name: margin, options: {}}, ...]"
+        )
+    return [_build_one(owner, option, one, keys) for one in given]
+
+
+def _build_one(
+    owner: str, option: str, given: str | Mapping[str, Any], keys: Collection[str]
+) -> tuple[QueryStrategy, Mapping[str, Any]]:
+    if isinstance(given, str):
+        given = {"name": given}
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise ConfigurationError(
+            f"a query strategy in {option} of {owner} has a name, unlike {given!r:.80}: "
+            "write {name: ..., options: {...}}"
+        )
+    for key in given:
+        if key not in (*KEYS, *keys):
+            raise UnknownNameError(f"key in {option} of {owner}", str(key), (*KEYS, *keys))
+    options = given.get("options", {})
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"options of {given['name']!r} in {owner} is a mapping, not {options!r:.80}: "
+            "write options: {...}"
+        )
+    built = as_query(build("query", given["name"], options))
+    return built, {key: value for key, value in given.items() if key in keys}
+
+
+def needs_of_all(strategies: Iterable[QueryStrategy], *more: View) -> tuple[View, ...]:
+    """The views that any of the strategies asks for, and `more`, each once."""
+    asked = [view for strategy in strategies for view in needs_of(strategy)]
+    return tuple(dict.fromkeys([*asked, *more]))
+
+
+def one_wants_committee(strategies: Iterable[QueryStrategy]) -> bool:
+    """Whether any of the strategies asks for votes."""
+    return any(getattr(strategy, "wants_committee", False) for strategy in strategies)
+
+
+def among(context: QueryContext, candidates: torch.Tensor) -> QueryContext:
+    """The same context with fewer unlabeled samples `(m,)`, given in any order.
+
+    What the learner has said already of all of them is found there, too.
+    """
+    return replace(context, unlabeled=candidates.sort().values)
+
+
+def choose(owner: str, strategy: QueryStrategy, context: QueryContext, n: int) -> Selection:
+    """What a nested strategy chooses, as far as the next one can go on from it.
+
+    Args:
+        owner: the strategy that it is nested in, for messages.
+        strategy: which.
+        context: what it may choose from.
+        n: how many.
+
+    Raises:
+        StrategyError: it made samples of its own, or chose what is not among the candidates, too
+            many, or one twice.
+    """
+    selection = strategy.sample(context, n)
+    name = type(strategy).__name__
+    if selection.samples is not None:
+        raise StrategyError(
+            f"{owner} combines strategies that choose from the pool, and {name} makes samples: "
+            "name it beside the others in strategies.query"
+        )
+    if len(selection) > n or len(set(selection.indices)) < len(selection):
+        raise StrategyError(
+            f"a strategy in {owner} chooses {n} different samples at most, and {name} chose "
+            f"{len(selection)}, {len(set(selection.indices))} of them different: correct it"
+        )
+    indices = torch.tensor(selection.indices, dtype=torch.int64)
+    foreign = indices[positions(context.unlabeled, indices) < 0]
+    if len(foreign):
+        raise StrategyError(
+            f"a strategy in {owner} chooses from the candidates that it is given, and {name} chose "
+            f"{foreign.tolist()[:5]}: choose from context.unlabeled"
+        )
+    return selection
+
+
+def counted_down(indices: Sequence[int]) -> Selection:
+    """Ordered picks whose scores cannot be compared; their scores count down to 1."""
+    return Selection(tuple(indices), tuple(float(left) for left in range(len(indices), 0, -1)))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from querist.strategies.geometry import points as module
+from querist.strategies.geometry.points import Points, squared_distances
+
+
+@pytest.mark.parametrize("held", [module.HELD, 0], ids=["kept", "made as asked"])
+@pytest.mark.parametrize(
+    ("offset", "spread"), [(0.0, 1.0), (1e6, 1e-3), (0.0, 1e200), (-1e150, 1e148), (0.0, 1e-200)]
+)
+def test_distances_are_right_wherever_points_lie(
+    offset: float, spread: float, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD", held)
+    x = np.random.default_rng(0).normal(size=(50, 3)) * spread + offset
+    points = Points(torch.from_numpy(x))
+    near = squared_distances(points.rows(0, 10), points.take(torch.arange(50))).sqrt()
+    exact = np.sqrt((((x[:10, None] - x[None]) / spread) ** 2).sum(2))
+    np.testing.assert_allclose(near.numpy() * (points.scale / spread), exact, rtol=1e-3, atol=2e-3)
+
+
+def test_chunks_and_picks_are_the_same_points() -> None:
+    points = Points(torch.randn(10, 2, generator=torch.Generator().manual_seed(0)))
+    whole = points.take(torch.arange(10))
+    assert torch.equal(torch.cat([rows for _, _, rows in points.chunks(3)]), whole)
+    assert torch.equal(points.moved(points.values), whole)
+    assert [(begin, end) for begin, end, _ in points.chunks(4)] == [(0, 4), (4, 8), (8, 10)]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (4, 0)])
+def test_hardly_any_points(shape: tuple[int, int]) -> None:
+    points = Points(torch.ones(shape))
+    assert points.take(torch.arange(shape[0])).shape == shape
+    assert points.scale == 1.0
+
+
+def test_the_samples_are_not_changed() -> None:
+    values = torch.randn(10, 2)
+    before = values.clone()
+    Points(values).rows(0, 5).add_(1)
+    assert torch.equal(values, before)
