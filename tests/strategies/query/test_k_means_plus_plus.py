@@ -28,10 +28,10 @@ def test_samples_are_drawn_by_squared_distance_from_the_labeled() -> None:
         KMeansPlusPlus()
         .sample(query_context(features=features, labeled=(0,), seed=seed), 1)
         .indices[0]
-        for seed in range(1400)
+        for seed in range(420)
     )
-    shares = torch.tensor([drawn[1], drawn[2], drawn[3]]) / 100
-    torch.testing.assert_close(shares, torch.tensor([1.0, 4.0, 9.0]), rtol=0.15, atol=0.15)
+    shares = torch.tensor([drawn[1], drawn[2], drawn[3]]) / 30
+    torch.testing.assert_close(shares, torch.tensor([1.0, 4.0, 9.0]), rtol=0.2, atol=0.4)
 
 
 def test_labeled_places_are_not_drawn_again() -> None:
