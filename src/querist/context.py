@@ -84,20 +84,37 @@ class QueryContext:
         Raises:
             StrategyError: the learner says something that cannot be; the sample is named.
         """
-        found = self.shared.get(view, self.unlabeled)
-        if found is not None:
-            return found
+        return self.gather_all(view)[0]
+
+    def gather_all(self, *views: View) -> tuple[torch.Tensor, ...]:
+        """Several views like `gather`, from one pass of the learner.
+
+        Raises:
+            StrategyError: the learner says something that cannot be; the sample is named.
+        """
+        kept = {view: found for view in views if (found := self.shared.get(view, self.unlabeled))
+                is not None}  # fmt: skip
+        missing = [view for view in views if view not in kept]
+        if missing and not len(self.unlabeled):
+            kept |= zip(missing, self.look(self.unlabeled, *missing), strict=True)
+        elif missing:
+            kept |= self._gathered(missing)
+        return tuple(kept[view] for view in views)
+
+    def _gathered(self, views: Sequence[View]) -> dict[View, torch.Tensor]:
+        """Views that nobody asked for yet, of all candidates."""
         whole: dict[View, torch.Tensor] = {}
         begin = 0
         for indices in self.unlabeled.split(self.chunk_size):
-            (said,) = self.look(indices, view)
-            whole = whole or self._room({view: said}, needed=True)
-            _rows(whole[view], view, begin, begin + len(indices)).copy_(said)
-            begin += len(indices)
-        if not whole:
-            return self.look(self.unlabeled, view)[0]
-        self.shared.keep(view, self.unlabeled, whole[view])
-        return whole[view]
+            end = begin + len(indices)
+            said = dict(zip(views, self.look(indices, *views), strict=True))
+            whole = whole or self._room(said, needed=True)
+            for view, values in said.items():
+                _rows(whole[view], view, begin, end).copy_(values)
+            begin = end
+        for view, values in whole.items():
+            self.shared.keep(view, self.unlabeled, values)
+        return whole
 
     def of_labeled(self, view: View) -> torch.Tensor:
         """What the learner says of the labeled samples, `(l, ...)`."""

@@ -15,17 +15,26 @@ ROWS = 2048
 """Rows at a time: their products with a thousand centres stay in a core's cache."""
 
 COLUMNS = 1024
+WORTH_IT = 2**22
 HALF_ULP = 2.0**-9
 """How far rounding to bfloat16 moves a number, relative to it."""
 
 
-def multiplies_bfloat16_fast(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 beat float32 there; where not, they are far slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # The old names are private; the public one is not in the oldest torch that is supported.
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+def coarse_type(device: torch.device, rows: int, centers: int) -> torch.dtype:
+    """The type of products that bound so many distances soonest: bfloat16, or float32.
+
+    Few products are not worth what bfloat16 takes to start; processors that do not multiply it
+    emulate it, which is far slower than float32.
+    """
+    if rows * max(centers, 1) < WORTH_IT:
+        fast = False
+    elif device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Private: the public names are not in the oldest torch that is supported.
+        names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        fast = device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in names)
+    return torch.bfloat16 if fast else torch.float32
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Centers:
         offsets: half of how much shorter than the mean each one's square is, rounded down `(m,)`.
         mean_square: the mean of `squares`.
         slack: by how much a product with a row of length 1 may be off.
+        rounding: by how much a sum in float32 may be off, relative to the squares in it.
+        longest: the length of the longest.
     """
 
     points: torch.Tensor
@@ -47,6 +58,8 @@ class Centers:
     offsets: torch.Tensor
     mean_square: float
     slack: float
+    rounding: float
+    longest: float
 
     @classmethod
     def of(cls, points: torch.Tensor, *, coarse: torch.dtype) -> Centers:
@@ -56,13 +69,13 @@ class Centers:
         rounded, offsets = points.to(coarse), ((mean - squares) / 2).to(coarse)
         longest = float(squares.max()) ** 0.5
         moved = float((points - rounded.float()).square().sum(1).max()) ** 0.5
-        sums = (points.shape[1] + 8) * 2.0**-23
-        slack = sums * longest
+        rounding = (points.shape[1] + 8) * 2.0**-23
+        slack = rounding * longest
         if coarse is torch.bfloat16:
             slack += HALF_ULP * longest + (1 + HALF_ULP) * moved
             # Whatever the rounding did, one step down is below.
             offsets = offsets - 2 * HALF_ULP * offsets.abs() - torch.finfo(coarse).tiny
-        return cls(points, squares, rounded, offsets, mean, slack)
+        return cls(points, squares, rounded, offsets, mean, slack, rounding, longest)
 
     def bounds(self, rows: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
         """At least the squared distance of each row to its nearest centre: `(r, d)` -> `(r,)`.
@@ -79,7 +92,7 @@ class Centers:
             )
         ]
         near = found[0] if len(found) == 1 else torch.stack(found).amax(0)
-        slack = squares.sqrt() * (2 * self.slack)
+        slack = squares.sqrt() * (2 * self.slack) + self.rounding * (squares + self.longest**2)
         if self.coarse.dtype is torch.bfloat16:
             slack += near.abs() * (4 * HALF_ULP)
         return (squares - 2 * near + self.mean_square + slack).clamp_min_(0)

@@ -4,10 +4,10 @@ Clustering to minimize the maximum intercluster distance, Gonzalez, 1985,
 doi:10.1016/0304-3975(85)90224-5.
 
 The plain way updates all n distances at every pick. But distances to the nearest centre only fall,
-so that an old one, or one that is only bounded from above, says of most candidates that they cannot
-be next. One pass in coarse numbers bounds all; then exact distances are taken of the candidates
-with the highest bounds, picks are made among them as long as they are farther than all other bounds,
-and the next ones that came within reach are taken in.
+so that an old one, or one that is only bounded from above, says of most candidates that they are
+not the next. One pass in coarse numbers bounds all. Then exact distances are taken of the
+candidates with the highest bounds, picks are made among them as long as they are farther than all
+other bounds, and others that are within reach by then are taken in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from querist.strategies.geometry.centers import ROWS, Centers, multiplies_bfloat16_fast
+from querist.strategies.geometry.centers import ROWS, Centers, coarse_type
 
 HOT = 4096
 """Candidates whose distances are exact at a time, so that a pick updates them in cache."""
@@ -87,8 +87,6 @@ class _Search:
         n, width = candidates.shape
         double = candidates.dtype is torch.float64
         kind = {"dtype": torch.float64 if double else torch.float32, "device": candidates.device}
-        fast = multiplies_bfloat16_fast(candidates.device)
-        self.coarse = torch.bfloat16 if fast else torch.float32
         self.candidates, self.k = candidates, k
         # Around the mean, products lose fewer digits to what all have in common.
         self.origin = candidates[:: n // 4096 + 1].to(kind["dtype"]).mean(0)
@@ -129,7 +127,10 @@ class _Search:
 
     def bound_all(self) -> None:
         """One pass over all candidates."""
-        known = Centers.of(self.centers[: self.count], coarse=self.coarse) if self.count else None
+        known = None
+        if self.count:
+            kind = coarse_type(self.bounds.device, len(self.candidates), self.count)
+            known = Centers.of(self.centers[: self.count], coarse=kind)
         for begin in range(0, len(self.candidates), ROWS):
             part = slice(begin, begin + ROWS)
             rows = self.rows(part)
@@ -177,10 +178,10 @@ class _Search:
         self.exact[rough] = True
 
     def _apply(self, positions: torch.Tensor, *, exact: bool) -> None:
-        if not len(positions):
+        if not len(positions) or not self.count:
             return
         new = self.centers[int(self.seen[positions].min()) : self.count]
-        centers = Centers.of(new, coarse=self.coarse)
+        centers = Centers.of(new, coarse=coarse_type(new.device, len(positions), len(new)))
         measure = centers.distances if exact else centers.bounds
         for part in positions.split(ROWS):
             found = measure(self.rows(part), self.squares[part])

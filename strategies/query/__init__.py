@@ -1,5 +1,6 @@
 """Query strategies: which samples the learner would learn most from."""
 
+from querist.strategies.query.badge import Badge
 from querist.strategies.query.bait import Bait
 from querist.strategies.query.bald import Bald
 from querist.strategies.query.batch_bald import BatchBald
@@ -27,7 +28,9 @@ from querist.strategies.query.generated import Generated
 from querist.strategies.query.greedy_both import GreedyBoth
 from querist.strategies.query.greedy_input import GreedyInput
 from querist.strategies.query.greedy_output import GreedyOutput
+from querist.strategies.query.k_center import KCenter
 from querist.strategies.query.k_means import KMeans
+from querist.strategies.query.k_means_plus_plus import KMeansPlusPlus
 from querist.strategies.query.k_medoids import KMedoids
 from querist.strategies.query.label_cardinality import LabelCardinality
 from querist.strategies.query.lcmd import Lcmd
@@ -51,6 +54,7 @@ from querist.strategies.query.vote_entropy import VoteEntropy
 
 __all__ = [
     "DBAL",
+    "Badge",
     "Bait",
     "Bald",
     "BatchBald",
@@ -77,7 +81,9 @@ __all__ = [
     "GreedyInput",
     "GreedyOutput",
     "InSequence",
+    "KCenter",
     "KMeans",
+    "KMeansPlusPlus",
     "KMedoids",
     "LabelCardinality",
     "Lcmd",
