@@ -9,6 +9,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import ConfigurationError
 from querist.registry import register
+from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import share as checked_share
 from querist.strategies.options import whole_number
 from querist.strategies.query.nested import (
@@ -18,7 +19,6 @@ from querist.strategies.query.nested import (
     choose,
     needs_of_all,
 )
-from querist.strategies.query.random import distinct_positions
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 

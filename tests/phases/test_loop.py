@@ -459,6 +459,25 @@ def test_a_strategy_that_makes_its_own_samples(new_run: Any, drive: Any, compone
     )
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_sample_is_not_made_twice(
+    new_run: Any, drive: Any, component: Any, at_once: bool
+) -> None:
+    class Repeats:
+        def sample(self, context: Any, n: int) -> Selection:
+            made = torch.ones(n, 2) * torch.arange(1.0, n + 1)[:, None]
+            return Selection((), (1.0,) * n, samples=torch.ones(n, 2) if at_once else made)
+
+    run = new_run(strategies={"query": {"name": component("query", Repeats), "n": 4},
+                              "label": {"name": component("label", Rule)}})  # fmt: skip
+    if not at_once:
+        drive.iterate(run, 0)
+    phases.train(run, 0 if at_once else 1)
+    with pytest.raises(StrategyError, match=f"and {3 if at_once else 4} of the 4 that it made"):
+        phases.query(run, 0 if at_once else 1)
+    assert len(run.ledger.selected()) == (0 if at_once else 4)
+
+
 def test_samples_are_made_where_the_learner_is_unsure(
     new_run: Any, drive: Any, component: Any
 ) -> None:

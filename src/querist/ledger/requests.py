@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from sqlalchemy import Connection, Select, func, select
 
-from querist.errors import BudgetError
+from querist.errors import BudgetError, StrategyError
 from querist.faults import crash_point
 from querist.ledger import tables as t
 from querist.ledger.database import storable
@@ -112,6 +112,7 @@ class Requests(Iterations):
 
         Raises:
             BudgetError: they would be; nothing is recorded.
+            StrategyError: a new sample was made before, or twice; nothing is recorded.
         """
         selected = [
             {"position": position, "sample": sample, "score": score, "strategy": strategy}
@@ -130,6 +131,7 @@ class Requests(Iterations):
                 return
             if budget is not None:
                 self._check_budget(c, len(requested), budget)
+            self._refuse_repeated(c, [r["key"] for r in requested if r["sample"] in made])
             contents = [{"sample": sample, "content": content} for sample, content in made.items()]
             self.db.add_new(c, t.samples, contents)
             self.db.add(c, t.selections, [of_it | row for row in selected])
@@ -143,6 +145,20 @@ class Requests(Iterations):
             raise BudgetError(
                 f"a label budget of {budget} covers {max(0, budget - spent)} more labels, not "
                 f"{more}: {spent} are there, asked for or in doubt"
+            )
+
+    def _refuse_repeated(self, c: Connection, keys: Sequence[str]) -> None:
+        """Its label would be bought twice."""
+        known = 0
+        for part in in_parts(keys):
+            of_part = (t.requests.c.run == self.db.run, t.requests.c.key.in_(part))
+            count = select(func.count()).select_from(t.requests).where(*of_part)
+            known += int(c.scalar(count) or 0)
+        again = known + len(keys) - len(set(keys))
+        if again:
+            raise StrategyError(
+                f"a query strategy makes each sample once, and {again} of the {len(keys)} that it "
+                "made are there already: leave out what is labeled or waits for its label"
             )
 
     def _requested(self) -> Select[Any]:
