@@ -23,7 +23,7 @@ DEBIAN := postgresql chromium strace fiu-utils faketime
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel bench-labels test faults mutations debian lint types contracts wheel-check check clean
+.PHONY: help moons compare parallel retrain bench bench-training bench-gpu bench-durability bench-parallel bench-labels bench-query test faults mutations debian lint types contracts wheel-check check clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-durability: $(USER_READY) ## what fsync and hashing cost an iteration
 
 bench-parallel: $(USER_READY) ## what learners side by side cost
 	$(BIN)/python benchmarks/parallel.py $(ARGS)
+
+bench-query: $(USER_READY) ## seconds and memory of every query strategy, beside its limits
+	$(BIN)/python benchmarks/query_speed.py $(ARGS)
 
 bench-labels: $(USER_READY) ## how many labels each query strategy saves
 	$(BIN)/python benchmarks/label_efficiency.py $(ARGS)

@@ -30,6 +30,9 @@ MODULES = {
     "querist.protocols": "What you implement.",
     "querist.values": "What strategies and gates take and return.",
     "querist.context": "What query and metrology strategies are given.",
+    "querist.views": "What a learner can be asked about samples.",
+    "querist.about": "What a query strategy says about itself.",
+    "querist.shared_views": "What a learner has said of an iteration's candidates.",
     "querist.requests": "What label strategies are given.",
     "querist.queues": "The hand-over between query and label.",
     "querist.pools": "Samples, addressed by index.",
@@ -387,9 +390,20 @@ def components() -> str:
                 f"{described.get(name, '')}".rstrip(": ")
                 for name, p in c.options.items()
             ]
-            rows.append((f"`{c.name}`", in_one_line(c.summary), "<br>".join(options) or "none"))
+            what = in_one_line(c.summary) + said_about(c.factory)
+            rows.append((f"`{c.name}`", what, "<br>".join(options) or "none"))
         parts.append(f"### {kind}\n\n{table(('name', 'what it is', 'options'), rows)}")
     return "\n\n".join(parts)
+
+
+def said_about(factory: Any) -> str:
+    """What a query strategy needs of the learner, what it costs, and its paper, as further lines."""
+    about = getattr(factory, "about", None)
+    if about is None:
+        return ""
+    needs = ", ".join(view.replace("_", " ") for view in about.needs) or "nothing"
+    lines = [f"Needs {needs}; cost {about.cost}.", *([f"{about.paper}."] if about.paper else [])]
+    return "".join(f"<br>{in_one_line(line)}" for line in lines)
 
 
 def arguments_of(docstring: str) -> dict[str, str]:
