@@ -155,7 +155,7 @@ def main() -> int:
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--patience", type=float, default=60, help="seconds a strategy may take")
     parser.add_argument("--peers", type=Path, action="append", default=[],
-                        help="a virtual environment with other libraries; may be repeated")  # fmt: skip
+                        help="an environment with other libraries; may be repeated")  # fmt: skip
     parser.add_argument("--file-size", type=int, default=10**7, help="0: no pool in a file")
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--threads", type=int, help="default: those that torch chooses; on a "

@@ -85,17 +85,16 @@ class _Search:
         distances: torch.Tensor | None,
     ) -> None:
         n, width = candidates.shape
-        double = candidates.dtype is torch.float64
-        kind = {"dtype": torch.float64 if double else torch.float32, "device": candidates.device}
+        kind = torch.float64 if candidates.dtype is torch.float64 else torch.float32
         self.candidates, self.k = candidates, k
         # Around the mean, products lose fewer digits to what all have in common.
-        self.origin = candidates[:: n // 4096 + 1].to(kind["dtype"]).mean(0)
+        self.origin = candidates[:: n // 4096 + 1].to(kind).mean(0)
         known = candidates[:0] if known is None else known
         self.count = len(known)
-        self.centers = torch.empty(self.count + k, width, **kind)
-        self.centers[: self.count] = known.to(kind["dtype"]) - self.origin
-        self.squares = torch.empty(n, **kind)
-        self.bounds = torch.full((n,), torch.inf, **kind)
+        self.centers = self.origin.new_empty(self.count + k, width)
+        self.centers[: self.count] = known.to(self.origin) - self.origin
+        self.squares = self.origin.new_empty(n)
+        self.bounds = self.origin.new_full((n,), torch.inf)
         if distances is not None:
             self.bounds.copy_(distances).square_()
         self.given = None if distances is None else self.bounds.clone()
@@ -116,7 +115,8 @@ class _Search:
         return Picks(torch.tensor(self.positions, dtype=torch.int64, device=device), distances)
 
     def rows(self, positions: torch.Tensor | slice) -> torch.Tensor:
-        return self.candidates[positions].to(self.origin.dtype) - self.origin
+        rows: torch.Tensor = self.candidates[positions].to(self.origin.dtype) - self.origin
+        return rows
 
     def pick(self, position: int, square: float) -> None:
         self.positions.append(position)

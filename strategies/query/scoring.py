@@ -75,7 +75,11 @@ def _rows_at_once(values: Sequence[torch.Tensor], views: Sequence[View]) -> int:
     first, dimension = values[0], views[0].rows
     if first.device.type != "cpu":
         return first.shape[dimension]
-    sizes = [each.numel() for each in values]
+    # Scores go through models one after the other, so that one model's numbers are to fill it.
+    sizes = [
+        4 * each[0].numel() if view.rows else each.numel()
+        for each, view in zip(values, views, strict=True)
+    ]
     return max(BLOCK * first.shape[dimension] // max(*sizes, 1) // GROUP, 1) * GROUP
 
 
