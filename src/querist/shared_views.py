@@ -17,7 +17,7 @@ import torch
 from querist.indices import positions
 from querist.views import View
 
-IN_MEMORY = 2**29
+IN_MEMORY = 2**28
 """Bytes of all kept views together, above which a view is streamed anew, or lies in a file."""
 
 
