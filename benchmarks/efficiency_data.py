@@ -148,4 +148,5 @@ def _idx(path: Path) -> Array:
 def _standardized(features: Array) -> Array:
     """Mean 0 and deviation 1 in each column; a constant one is left at 0."""
     deviation = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    scaled: Array = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return scaled
