@@ -397,7 +397,7 @@ def components() -> str:
 
 
 def said_about(factory: Any) -> str:
-    """What a query strategy needs of the learner, what it costs, and its paper, as further lines."""
+    """What a query strategy needs of the learner, what it costs, and its paper: further lines."""
     about = getattr(factory, "about", None)
     if about is None:
         return ""

@@ -47,7 +47,7 @@ class CoverThenCluster:
         self,
         per_class: float = 8,
         cover_beta: float = 20,
-        cluster_beta: float = 10,
+        cluster_beta: float = 5,
         width: float = 0.7,
         space: str = "features",
     ) -> None:
