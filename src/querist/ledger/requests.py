@@ -131,7 +131,7 @@ class Requests(Iterations):
                 return
             if budget is not None:
                 self._check_budget(c, len(requested), budget)
-            self._refuse_repeated(c, [r["key"] for r in requested if r["sample"] in made])
+            self._refuse_repeated(c, [str(r["key"]) for r in requested if r["sample"] in made])
             contents = [{"sample": sample, "content": content} for sample, content in made.items()]
             self.db.add_new(c, t.samples, contents)
             self.db.add(c, t.selections, [of_it | row for row in selected])
