@@ -23,10 +23,9 @@ from querist.strategies.query.nested import (
     among,
     build_nested,
     choose,
-    counted_down,
     needs_of_all,
 )
-from querist.strategies.query.scoring import check_count
+from querist.strategies.query.scoring import check_count, counted_down
 from querist.values import Selection
 from querist.views import View, require_views
 

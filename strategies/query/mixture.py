@@ -19,11 +19,10 @@ from querist.strategies.query.nested import (
     among,
     build_list,
     choose,
-    counted_down,
     needs_of_all,
     one_wants_committee,
 )
-from querist.strategies.query.scoring import check_count
+from querist.strategies.query.scoring import check_count, counted_down
 from querist.values import Selection
 
 

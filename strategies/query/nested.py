@@ -136,8 +136,3 @@ def choose(owner: str, strategy: QueryStrategy, context: QueryContext, n: int) -
             f"{foreign.tolist()[:5]}: choose from context.unlabeled"
         )
     return selection
-
-
-def counted_down(indices: Sequence[int]) -> Selection:
-    """Ordered picks whose scores cannot be compared; their scores count down to 1."""
-    return Selection(tuple(indices), tuple(float(left) for left in range(len(indices), 0, -1)))

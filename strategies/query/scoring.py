@@ -84,11 +84,12 @@ def _rows_at_once(values: Sequence[torch.Tensor], views: Sequence[View]) -> int:
 
 
 def in_order(context: QueryContext, positions: torch.Tensor) -> Selection:
-    """Unlabeled samples by their positions `(k,)`, in this order; the scores count down to 1.
+    """Unlabeled samples by their positions `(k,)`, in this order; the scores count down to 1."""
+    return counted_down(context.unlabeled[positions.cpu()].tolist())
 
-    For strategies whose picks have an order and no number that falls with it.
-    """
-    indices = context.unlabeled[positions.cpu()].tolist()
+
+def counted_down(indices: Sequence[int]) -> Selection:
+    """Ordered picks that have no number which falls with their order; scores count down to 1."""
     return Selection(tuple(indices), tuple(float(left) for left in range(len(indices), 0, -1)))
 
 

@@ -17,7 +17,7 @@ from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import finite_number, one_of
 from querist.strategies.query.dbal import DOUBTS, candidates_factor, most_doubtful
 from querist.strategies.query.max_herding import above_zero, labeled_points, median_distance
-from querist.strategies.query.scoring import check_count
+from querist.strategies.query.scoring import check_count, counted_down
 from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
@@ -89,10 +89,7 @@ class UncertaintyHerding:
             x, weights = points.take(drawn), weights[drawn]
         coverage = Coverage(x, max(bandwidth, LEAST), torch.Tensor.exp_, known, weights)
         picks = most_covering(points, coverage, n, context.generator).tolist()
-        return Selection(
-            tuple(uncertain.indices[pick] for pick in picks),
-            tuple(float(left) for left in range(n, 0, -1)),
-        )
+        return counted_down([uncertain.indices[pick] for pick in picks])
 
 
 def _to_nearest(x: torch.Tensor, known: torch.Tensor) -> float:

@@ -18,10 +18,10 @@ from querist.strategies.query.nested import (
     build_list,
     build_nested,
     choose,
-    counted_down,
     needs_of_all,
     one_wants_committee,
 )
+from querist.strategies.query.scoring import counted_down
 from querist.testing import query_context
 from querist.views import View, needs_of
 from tests.shared.strategies import Fixed, Lowest, named
