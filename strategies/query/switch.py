@@ -17,6 +17,7 @@ from querist.strategies.query.nested import (
     all_vote_alone,
     build_list,
     needs_of_all,
+    one_makes_samples,
     one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count
@@ -39,7 +40,7 @@ class Switch:
     about = About(paper="", needs=(), cost="that of the stage whose turn it is")
 
     def __init__(self, stages: Sequence[Mapping[str, Any]]) -> None:
-        built = build_list("switch", "stages", stages, keys=CONDITIONS)
+        built = build_list("switch", "stages", stages, keys=CONDITIONS, may_make=True)
         if len(built) < 2:
             raise ConfigurationError(
                 "stages of switch are at least two, not 1: add the one that follows, or use the "
@@ -55,6 +56,7 @@ class Switch:
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = one_wants_committee(self.strategies)
         self.votes_alone = all_vote_alone(self.strategies)
+        self.makes_samples = one_makes_samples(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the stage chooses whose turn it is, with its scores.
