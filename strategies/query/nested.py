@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from querist.adapters.queue_style import as_query
+from querist.config.nested import check_nested
 from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError, UnknownNameError
 from querist.indices import positions
@@ -90,6 +91,7 @@ def _build_one(
             f"options of {given['name']!r} in {owner} is a mapping, not {options!r:.80}: "
             "write options: {...}"
         )
+    check_nested({"strategy": given})
     built = as_query(build("query", given["name"], options))
     return built, {key: value for key, value in given.items() if key in keys}
 
