@@ -66,6 +66,10 @@ def test_nested_strategies_hear_of_folder_and_driver(new_run: Any) -> None:
 
 def test_a_nested_strategy_that_wants_votes_needs_a_parallel_run(new_run: Any) -> None:
     query = {"name": "subsample", "options": {"strategy": "vote_entropy", "size": 9}, "n": 2}
+    with pytest.raises(ConfigurationError, match="subsample needs other learners or a learner of"):
+        new_run("refused", strategies={"query": query})
+    inner = {"name": "vote_entropy", "options": {"committee": "learners"}}
+    query = {"name": "subsample", "options": {"strategy": inner, "size": 9}, "n": 2}
     with pytest.raises(ConfigurationError, match="a query strategy needs other learners: run"):
         new_run("refused", strategies={"query": query})
 
