@@ -124,6 +124,7 @@ class _Search:
         self.centers[self.count] = self.rows(slice(position, position + 1))[0]
         self.count += 1
         self.bounds[position] = -1
+        self.exact[position] = True  # so that no distance is put in its place
 
     def bound_all(self) -> None:
         """One pass over all candidates."""
