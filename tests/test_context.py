@@ -111,6 +111,14 @@ def test_some_rows_of_a_file_are_streamed_without_another_one(context: QueryCont
     assert torch.equal(fewer.gather(View.PROBABILITIES), whole[::2])
 
 
+def test_a_stream_keeps_no_features_that_the_pool_has_in_memory(context: QueryContext) -> None:
+    list(context.stream(View.FEATURES, View.PROBABILITIES))
+    assert context.shared.has(View.PROBABILITIES, context.unlabeled)
+    assert not context.shared.has(View.FEATURES, context.unlabeled)
+    context.gather(View.FEATURES)
+    assert context.shared.has(View.FEATURES, context.unlabeled)
+
+
 class OnMeta(FixedProbabilities):
     """Stands for a learner on a GPU: what it says lies on another device than features."""
 

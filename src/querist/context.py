@@ -52,7 +52,7 @@ class QueryContext:
         """Unlabeled indices `(m,)`, and what the learner says of them, chunk by chunk.
 
         One pass of the learner gives all views. Those that fit into memory are kept for whoever
-        asks next. All values of a chunk lie on one device, that of the learner where one of them
+        asks next, without features that the pool has in memory. All values of a chunk lie on one device, that of the learner where one of them
         was computed there, and are not to be changed; indices lie on the CPU.
 
         Raises:
@@ -159,6 +159,9 @@ class QueryContext:
         room: dict[View, torch.Tensor] = {}
         try:
             for view, values in said.items():
+                # The pool has them in memory; only who wants them whole needs them side by side.
+                if not needed and view is View.FEATURES and getattr(self.pool, "in_memory", False):
+                    continue
                 found = self.shared.room(view, values, len(self.unlabeled), needed=needed)
                 if found is not None:
                     room[view] = found
