@@ -52,8 +52,9 @@ class QueryContext:
         """Unlabeled indices `(m,)`, and what the learner says of them, chunk by chunk.
 
         One pass of the learner gives all views. Those that fit into memory are kept for whoever
-        asks next, without features that the pool has in memory. All values of a chunk lie on one device, that of the learner where one of them
-        was computed there, and are not to be changed; indices lie on the CPU.
+        asks next, except features that the pool has in memory. All values of a chunk lie on one
+        device, the learner's where one of them was computed there, and are not to be changed;
+        indices lie on the CPU.
 
         Raises:
             StrategyError: the learner says something that cannot be; the sample is named.
