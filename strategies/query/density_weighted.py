@@ -53,7 +53,7 @@ class DensityWeighted:
     about = About(
         paper="Settles and Craven, An Analysis of Active Learning Strategies for Sequence Labeling "
         "Tasks, 2008, doi:10.3115/1613715.1613855",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + n d",
     )
 

@@ -48,7 +48,7 @@ class ExpectedGradientLength:
 
     about = About(
         paper="Settles, Craven and Ray, Multiple-Instance Active Learning, 2007, NIPS 20",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n (c + d)",
     )
 

@@ -50,7 +50,7 @@ class UncertaintyHerding:
     about = About(
         paper="Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for "
         "All Label Budgets, 2024, arXiv:2412.20644",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + beta² k² d, at most n c + 10,000 beta k d",
     )
 
