@@ -149,7 +149,10 @@ class QueryStrategy(Protocol):
         options. A learner that cannot give it is then refused before the run starts.
 
         One that is made of others holds them in a list `strategies`, so that they are told what a
-        strategy of the run is told, and passes on their `needs` and `wants_committee`.
+        strategy of the run is told, and passes on their `needs` and `wants_committee`, and has
+        `votes_alone = True` where all of them that want a committee have it. Those that hand on
+        only what is in the pool refuse one with an attribute `makes_samples = True`, which says
+        that its selections are samples of its own.
         """
         ...
 

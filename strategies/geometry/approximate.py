@@ -6,11 +6,12 @@ compared with the samples of some lists. The same samples give the same index.
 
 A large pool is cut into parts, one after the other, so that building needs memory for one of them;
 in a folder each part is a file that is mapped into memory, and what a killed process left is gone
-on with.
+on with. A file that faiss cannot read is built again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ import numpy as np
 import torch
 
 from querist.errors import ConfigurationError
+
+_log = logging.getLogger(__name__)
 
 PART = 2**29
 """Bytes of a part of the index, which is how much memory building takes."""
@@ -112,12 +115,18 @@ class ApproximateNeighbours:
         if self._folder is None:
             return make()
         path = self._folder / f"{name}.faiss"
-        if not path.exists():
-            unfinished = path.with_suffix(".unfinished")
-            self._faiss.write_index(make(), str(unfinished))
-            os.replace(unfinished, path)
-        flags = self._faiss.IO_FLAG_MMAP | self._faiss.IO_FLAG_READ_ONLY
-        return self._faiss.read_index(str(path), flags if mapped else 0)
+        flags = self._faiss.IO_FLAG_MMAP | self._faiss.IO_FLAG_READ_ONLY if mapped else 0
+        if path.exists():
+            try:
+                return self._faiss.read_index(str(path), flags)
+            except RuntimeError as error:  # what faiss says of a file that is cut or no index
+                _log.warning("%s is damaged and is built again: %.300s", path, error)
+                path.unlink()
+        unfinished = path.with_suffix(".unfinished")
+        self._faiss.write_index(make(), str(unfinished))
+        _flush(unfinished)  # else a power cut may leave the new name on an empty file
+        os.replace(unfinished, path)
+        return self._faiss.read_index(str(path), flags)
 
     def _lists(self) -> Any:
         """The index of no samples: what features are moved by, and the centres."""
@@ -146,6 +155,12 @@ class ApproximateNeighbours:
 
     def _read(self, indices: torch.Tensor) -> np.ndarray[Any, Any]:
         return np.concatenate([_as_array(self._rows(part)) for part in indices.split(ROWS)])
+
+
+def _flush(path: Path) -> None:
+    """Return when the file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _as_array(features: torch.Tensor) -> np.ndarray[Any, Any]:

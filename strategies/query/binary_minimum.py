@@ -11,7 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.scoring import select_by_score
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -23,7 +23,14 @@ def binary_minimum_scores(probabilities: torch.Tensor) -> torch.Tensor:
 
 @register("query", "binary_minimum")
 class BinaryMinimum:
-    """Multi-label: the samples that have the label about which the learner is least certain."""
+    """Multi-label: the samples that have the label about which the learner is least certain.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`; the score that has a power is
+            1/2 - distance.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
+    """
 
     about = About(
         paper="Brinker, On Active Learning in Multi-label Classification, 2006, "
@@ -32,6 +39,10 @@ class BinaryMinimum:
         cost="n c",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n smallest distances of a label to one half, the smallest first."""
-        return select_by_score(context, n, binary_minimum_scores, View.LABEL_PROBABILITIES)
+        likely = View.LABEL_PROBABILITIES
+        return self.batch.select(context, n, binary_minimum_scores, likely, offset=0.5)

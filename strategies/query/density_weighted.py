@@ -15,8 +15,9 @@ from querist.strategies.options import finite_number, one_of
 from querist.strategies.query.entropy import entropy_scores
 from querist.strategies.query.least_confidence import least_confidence_scores
 from querist.strategies.query.margin import margin_scores
-from querist.strategies.query.scoring import check_count, select_by_score
+from querist.strategies.query.scoring import check_count
 from querist.strategies.query.space import Space
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View, require_views
 
@@ -48,6 +49,9 @@ class DensityWeighted:
         score: the uncertainty: entropy, least_confidence or margin (1 less the margin).
         space: where similarity is measured: embeddings, features, or auto (embeddings where the
             learner has them).
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
     """
 
     about = About(
@@ -57,10 +61,18 @@ class DensityWeighted:
         cost="n c + n d",
     )
 
-    def __init__(self, beta: float = 1, score: str = "entropy", space: str = "auto") -> None:
+    def __init__(
+        self,
+        beta: float = 1,
+        score: str = "entropy",
+        space: str = "auto",
+        batch: str = "top",
+        coldness: float | None = None,
+    ) -> None:
         self.beta = finite_number("beta", beta, least=0)
         self.score = SCORES[one_of("score", score, tuple(SCORES))]
         self.space = Space(space)
+        self.batch = Batch.of(batch, coldness)
         self.needs = (View.PROBABILITIES, self.space.needs)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
@@ -83,7 +95,7 @@ class DensityWeighted:
             uncertainty = self.score(probabilities).to(similarity)
             return uncertainty * similarity.pow(self.beta)
 
-        return select_by_score(context, n, weighted, View.PROBABILITIES, view)
+        return self.batch.select(context, n, weighted, View.PROBABILITIES, view)
 
 
 def _unit(values: torch.Tensor) -> torch.Tensor:

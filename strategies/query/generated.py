@@ -73,6 +73,7 @@ class Generated:
         needs=(View.PROBABILITIES,),
         cost="k predictions of 256 s samples, s steps",
     )
+    makes_samples = True
 
     def __init__(
         self,

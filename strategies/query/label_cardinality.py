@@ -14,7 +14,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.options import share
-from querist.strategies.query.scoring import select_by_score
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -63,9 +63,12 @@ class LabelCardinality:
     Args:
         margin_share: how much the margin counts, 0 .. 1: with 0 only the number of labels does,
             with 1 only the margin.
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
 
     Raises:
-        ConfigurationError: the share is not in 0 .. 1.
+        ConfigurationError: the share is not in 0 .. 1, or batch is unknown, or coldness below 0.
     """
 
     about = About(
@@ -75,8 +78,11 @@ class LabelCardinality:
         cost="n c + l c",
     )
 
-    def __init__(self, margin_share: float = 0.5) -> None:
+    def __init__(
+        self, margin_share: float = 0.5, batch: str = "top", coldness: float | None = None
+    ) -> None:
         self.margin_share = share("margin_share", margin_share)
+        self.batch = Batch.of(batch, coldness)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest products of margin uncertainty and cardinality inconsistency."""
@@ -86,4 +92,4 @@ class LabelCardinality:
 
         known = len(context.labeled) and context.labeled.targets.ndim == 2
         cardinality = float(context.labeled.targets.double().sum(1).mean()) if known else None
-        return select_by_score(context, n, score, View.LABEL_PROBABILITIES)
+        return self.batch.select(context, n, score, View.LABEL_PROBABILITIES)

@@ -21,7 +21,14 @@ from querist.strategies.geometry.approximate import ApproximateNeighbours, impor
 from querist.strategies.geometry.neighbours import k_nearest
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import one_of, whole_number
-from querist.strategies.query.nested import among, build_nested, choose, needs_of_all
+from querist.strategies.query.nested import (
+    all_vote_alone,
+    among,
+    build_nested,
+    choose,
+    needs_of_all,
+    one_wants_committee,
+)
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 from querist.views import View, flattened, require_views
@@ -73,7 +80,8 @@ class NeighboursOfLabeled:
             import_faiss()
         self.strategies = [build_nested("neighbours_of_labeled", strategy)]
         self.needs = needs_of_all(self.strategies)
-        self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
+        self.wants_committee = one_wants_committee(self.strategies)
+        self.votes_alone = all_vote_alone(self.strategies)
         self._folder: Path | None = None
         self._built: tuple[Pool, ApproximateNeighbours] | None = None
 

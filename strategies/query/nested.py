@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from querist.adapters.queue_style import as_query
+from querist.config.nested import check_nested
 from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError, UnknownNameError
 from querist.indices import positions
@@ -18,6 +19,11 @@ from querist.values import Selection
 from querist.views import View, needs_of
 
 KEYS = ("name", "options")
+
+_MAKES = (
+    "{owner} combines strategies that choose from the pool, and {name} makes samples: name it "
+    "beside the others in strategies.query"
+)
 
 
 def build_nested(owner: str, given: str | Mapping[str, Any]) -> QueryStrategy:
@@ -30,11 +36,18 @@ def build_nested(owner: str, given: str | Mapping[str, Any]) -> QueryStrategy:
     Raises:
         ConfigurationError: it cannot be built.
     """
-    return _build_one(owner, "strategy", given, ())[0]
+    strategy, _ = _build_one(owner, "strategy", given, ())
+    _check_chooses(owner, strategy)
+    return strategy
 
 
 def build_list(
-    owner: str, option: str, given: Sequence[str | Mapping[str, Any]], *, keys: Collection[str] = ()
+    owner: str,
+    option: str,
+    given: Sequence[str | Mapping[str, Any]],
+    *,
+    keys: Collection[str] = (),
+    may_make: bool = False,
 ) -> list[tuple[QueryStrategy, Mapping[str, Any]]]:
     """The query strategies of a list, each with what it says beside its name and its options.
 
@@ -43,6 +56,7 @@ def build_list(
         option: the option that is the list.
         given: names, or `{name: ..., options: {...}}` with any of `keys` beside them.
         keys: what may be said of each.
+        may_make: whether they may make samples that no pool holds.
 
     Raises:
         ConfigurationError: the list is empty or no list, or one of them cannot be built.
@@ -52,7 +66,10 @@ def build_list(
             f"{option} of {owner} is a list of at least one query strategy, not {given!r:.80}: "
             "write [{name: margin, options: {}}, ...]"
         )
-    return [_build_one(owner, option, one, keys) for one in given]
+    built = [_build_one(owner, option, one, keys) for one in given]
+    for strategy, _ in () if may_make else built:
+        _check_chooses(owner, strategy)
+    return built
 
 
 def _build_one(
@@ -74,14 +91,26 @@ def _build_one(
             f"options of {given['name']!r} in {owner} is a mapping, not {options!r:.80}: "
             "write options: {...}"
         )
+    check_nested({"strategy": given})
     built = as_query(build("query", given["name"], options))
     return built, {key: value for key, value in given.items() if key in keys}
+
+
+def _check_chooses(owner: str, strategy: QueryStrategy) -> None:
+    """Refuse a strategy that says that it makes samples."""
+    if one_makes_samples([strategy]):
+        raise ConfigurationError(_MAKES.format(owner=owner, name=type(strategy).__name__))
 
 
 def needs_of_all(strategies: Iterable[QueryStrategy], *more: View) -> tuple[View, ...]:
     """The views that any of the strategies asks for, and `more`, each once."""
     asked = [view for strategy in strategies for view in needs_of(strategy)]
     return tuple(dict.fromkeys([*asked, *more]))
+
+
+def one_makes_samples(strategies: Iterable[QueryStrategy]) -> bool:
+    """Whether any of the strategies says that it makes samples which no pool holds."""
+    return any(getattr(strategy, "makes_samples", False) for strategy in strategies)
 
 
 def one_wants_committee(strategies: Iterable[QueryStrategy]) -> bool:
@@ -119,10 +148,7 @@ def choose(owner: str, strategy: QueryStrategy, context: QueryContext, n: int) -
     selection = strategy.sample(context, n)
     name = type(strategy).__name__
     if selection.samples is not None:
-        raise StrategyError(
-            f"{owner} combines strategies that choose from the pool, and {name} makes samples: "
-            "name it beside the others in strategies.query"
-        )
+        raise StrategyError(_MAKES.format(owner=owner, name=name))
     if len(selection) > n or len(set(selection.indices)) < len(selection):
         raise StrategyError(
             f"a strategy in {owner} chooses {n} different samples at most, and {name} chose "

@@ -11,7 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.scoring import select_by_score
+from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View
 
@@ -30,6 +30,11 @@ class PredictiveVariance:
 
     It needs a learner that knows variances (`laplace`), or one of several models (`ensemble`,
     `mc_dropout`), whose numbers then vary.
+
+    Args:
+        batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
+            `querist.strategies.query.stochastic.Batch`.
+        coldness: how closely the draw follows the scores; 0 is a uniform draw. Default: 1.
     """
 
     about = About(
@@ -39,6 +44,9 @@ class PredictiveVariance:
         cost="n c t",
     )
 
+    def __init__(self, batch: str = "top", coldness: float | None = None) -> None:
+        self.batch = Batch.of(batch, coldness)
+
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest variances; the scores are in the target's unit squared."""
-        return select_by_score(context, n, predictive_variance_scores, View.VARIANCES)
+        return self.batch.select(context, n, predictive_variance_scores, View.VARIANCES)

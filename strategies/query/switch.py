@@ -17,12 +17,18 @@ from querist.strategies.query.nested import (
     all_vote_alone,
     build_list,
     needs_of_all,
+    one_makes_samples,
     one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 
-CONDITIONS = ("until_iteration", "until_labels", "until_labels_per_class")
+CONDITIONS = (
+    "until_iteration",
+    "until_labels",
+    "until_labels_per_class",
+    "until_mean_labels_per_class",
+)
 
 
 @register("query", "switch")
@@ -33,13 +39,15 @@ class Switch:
         stages: at least two query strategies, `{name: ..., options: {...}}`, in the order of their
             turn. All but the last say when they end: `until_iteration: 3` before iteration 3 (the
             first is 0), `until_labels: 40` once there are 40 labels, `until_labels_per_class: 4`
-            once each class has 4 labels (a class that is never found keeps the stage for ever).
+            once each class has 4 labels (a class that is never found keeps the stage for ever),
+            `until_mean_labels_per_class: 4` once there are 4 labels for each class on the mean,
+            whichever they are.
     """
 
     about = About(paper="", needs=(), cost="that of the stage whose turn it is")
 
     def __init__(self, stages: Sequence[Mapping[str, Any]]) -> None:
-        built = build_list("switch", "stages", stages, keys=CONDITIONS)
+        built = build_list("switch", "stages", stages, keys=CONDITIONS, may_make=True)
         if len(built) < 2:
             raise ConfigurationError(
                 "stages of switch are at least two, not 1: add the one that follows, or use the "
@@ -55,6 +63,7 @@ class Switch:
         self.needs = needs_of_all(self.strategies)
         self.wants_committee = one_wants_committee(self.strategies)
         self.votes_alone = all_vote_alone(self.strategies)
+        self.makes_samples = one_makes_samples(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the stage chooses whose turn it is, with its scores.
@@ -92,7 +101,9 @@ def _reached(condition: str, context: QueryContext) -> int:
     classes = context.pool.classes
     if classes is None or context.labeled.targets.ndim != 1:
         raise StrategyError(
-            "until_labels_per_class counts labels of classes, and the labels are numbers: use "
-            "until_labels or until_iteration"
+            f"{condition} counts labels of classes, and the labels are numbers: use until_labels "
+            "or until_iteration"
         )
+    if condition == "until_mean_labels_per_class":
+        return len(context.labeled) // classes
     return int(torch.bincount(context.labeled.targets, minlength=classes).min())

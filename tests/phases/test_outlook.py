@@ -8,6 +8,7 @@ from typing import Any
 from querist.ledger import OUTLOOK
 from querist.progress import Progress, watched_by
 from querist.runs.status import read_status
+from querist.runs.steering import ask_to_stop
 
 BUDGET = {"name": "label_budget", "options": {"labels": 20}}
 
@@ -43,6 +44,17 @@ def test_the_budget_ends_a_run_whose_labels_are_worth_more(new_run: Any, drive: 
     run = new_run(stop=[free, BUDGET], driver={"max_active_learning_steps": 9})
     assert drive.finish(run).reason == "budget spent: 20 of 20 labels"
     assert outlooks(run)[-1].endswith("not below its cost 0 after 20 labels; 20 of 20 labels")
+
+
+def test_it_is_gone_after_an_iteration_in_which_nothing_is_said(new_run: Any, drive: Any) -> None:
+    """Who stops a run is obeyed before any criterion is asked."""
+    run = new_run(stop=[BUDGET])
+    drive.iterate(run, 0)
+    assert read_status(run.reference).outlook == "10 of 20 labels"
+    ask_to_stop(run.reference.folder)
+    assert drive.iterate(run, 1).reason == "stopped by user"
+    assert read_status(run.reference).outlook is None
+    assert outlooks(run) == ["10 of 20 labels"]
 
 
 def test_without_criteria_nothing_is_said(new_run: Any, drive: Any) -> None:

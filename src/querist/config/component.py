@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from querist.commands.allowed import check_component
 from querist.config.group import Group
+from querist.config.nested import check_nested
 from querist.registry import check_import_path, is_import_path
 
 
@@ -50,6 +51,12 @@ class QueryComponent(Component):
             if "n" in options and "n" not in value:
                 return {**value, "n": options.pop("n"), "options": options}
         return value
+
+    @model_validator(mode="after")
+    def _parts_are_allowed(self) -> QueryComponent:
+        if not is_import_path(self.name):  # what options of other people's mean, we do not know
+            check_nested(self.options)
+        return self
 
     @property
     def own_number(self) -> int | None:

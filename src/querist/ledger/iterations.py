@@ -20,7 +20,7 @@ from querist.ledger.database import Database
 from querist.values import Phase, Verdict
 
 OUTLOOK = "outlook"
-"""The fact that holds what the stop criteria said after the newest iteration."""
+"""The fact that holds what the stop criteria said after the newest iteration; may be empty."""
 
 
 class Iterations:

@@ -24,6 +24,8 @@ def decide(run: Run, iteration: int) -> StopDecision:
     decision = _decide(run, iteration, said)
     if said:
         _tell_outlook(run, iteration, "; ".join(said))
+    elif run.ledger.fact(OUTLOOK):
+        run.ledger.set_fact(OUTLOOK, "")  # of an iteration before: the newest one has none
     if decision.stop:
         run.ledger.set_fact("stop_reason", decision.reason)
         run.log.write(iteration, "driver", "stop", reason=decision.reason)

@@ -102,7 +102,7 @@ def read_status(reference: RunReference) -> RunStatus:
             name=experiment.name,
             state=f"running ({holder})" if holder else "finished" if concluded else "stopped",
             stop_reason=ledger.fact("stop_reason"),
-            outlook=ledger.fact(OUTLOOK),
+            outlook=ledger.fact(OUTLOOK) or None,
             iterations=done,
             max_iterations=experiment.driver.max_active_learning_steps,
             phases_done=", ".join(sorted(ledger.done_phases(done))),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,6 +98,41 @@ class TestIndex:
         assert read == list(range(250, 500))
         assert torch.equal(again, first)
         assert {path.name: digest(path) for path in tmp_path.iterdir()} == before
+
+
+    @pytest.mark.parametrize("name", ["lists.faiss", "0-1200.faiss"])
+    @pytest.mark.parametrize("kept", [0, 10, 400, -1])
+    def test_a_damaged_file_is_built_again(
+        self, tmp_path: Path, name: str, kept: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What a power cut may leave: an empty file, or some of it."""
+        first = ApproximateNeighbours(rows, 1200, tmp_path).nearest(X[:9], 7, ALL, probes=4)
+        before = {path.name: digest(path) for path in tmp_path.iterdir()}
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:kept])
+        again = ApproximateNeighbours(rows, 1200, tmp_path).nearest(X[:9], 7, ALL, probes=4)
+        assert torch.equal(again, first)
+        assert {path.name: digest(path) for path in tmp_path.iterdir()} == before
+        assert f"{name} is damaged and is built again" in caplog.text
+
+    def test_a_file_is_on_the_disk_before_it_has_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done: list[str] = []
+        monkeypatch.setattr(approximate, "_flush", lambda path: done.append(f"flush {path.name}"))
+        monkeypatch.setattr(os, "replace", _watched(os.replace, done))
+        ApproximateNeighbours(rows, 1200, tmp_path)
+        assert done == [
+            *("flush lists.unfinished", "name lists.faiss"),
+            *("flush 0-1200.unfinished", "name 0-1200.faiss"),
+        ]
+
+
+def _watched(replace: Any, done: list[str]) -> Any:
+    def watched(source: Path, target: Path) -> None:
+        replace(source, target)
+        done.append(f"name {target.name}")
+
+    return watched
 
 
 def digest(path: Path) -> str:

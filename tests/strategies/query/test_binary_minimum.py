@@ -19,6 +19,13 @@ class TestContract(QueryStrategyContract):
         return BinaryMinimum()
 
 
+class TestContractOfDraws(QueryStrategyContract):
+    task = Task.MULTILABEL
+
+    def make(self) -> BinaryMinimum:
+        return BinaryMinimum(batch="power", coldness=2)
+
+
 def test_scores_by_hand() -> None:
     rows = torch.tensor([[0.9, 0.6, 0.0], [0.5, 1.0, 1.0], [0.0, 1.0, 0.0]])
     torch.testing.assert_close(binary_minimum_scores(rows), torch.tensor([-0.1, 0.0, -0.5]))

@@ -22,6 +22,11 @@ class TestContractByMargin(QueryStrategyContract):
         return DensityWeighted(beta=0.5, score="margin", space="features")
 
 
+class TestContractOfDraws(QueryStrategyContract):
+    def make(self) -> DensityWeighted:
+        return DensityWeighted(batch="softmax", coldness=3)
+
+
 def uncertainty(p: Any, score: str) -> Any:
     ordered = np.sort(p, axis=1)
     if score == "entropy":

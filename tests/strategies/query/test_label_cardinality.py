@@ -33,6 +33,13 @@ class TestContractOfMargins(QueryStrategyContract):
         return LabelCardinality(margin_share=1.0)
 
 
+class TestContractOfDraws(QueryStrategyContract):
+    task = Task.MULTILABEL
+
+    def make(self) -> LabelCardinality:
+        return LabelCardinality(batch="softrank")
+
+
 def slow(likely: Any, cardinality: float | None, share: float) -> list[float]:
     scores = []
     for row in likely:

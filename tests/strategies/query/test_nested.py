@@ -11,7 +11,7 @@ from querist.adapters.queue_style import QueueQuery
 from querist.commands.work import work_in
 from querist.config.component import Component
 from querist.errors import ConfigurationError, ForbiddenImportError, StrategyError, UnknownNameError
-from querist.registry import build
+from querist.registry import build, components
 from querist.strategies.query.margin import Margin
 from querist.strategies.query.nested import (
     among,
@@ -72,27 +72,58 @@ def test_unknown_names_keys_and_options_are_refused() -> None:
         build_nested("subsample", "os:system")
 
 
-@pytest.mark.parametrize(
-    "combined",
-    [
-        ("sequence", {"stages": [{"name": "margin", "keep": 9}, named("Lowest")]}),
-        ("mixture", {"parts": ["margin", named("Lowest")]}),
-        ("switch", {"stages": [{"name": "margin", "until_labels": 9}, named("Lowest")]}),
-        ("subsample", {"strategy": named("Lowest"), "size": 3}),
-        ("class_balanced", {"strategy": named("Lowest")}),
-        ("cost_aware", {"strategy": named("Lowest"), "class_costs": {0: 1}}),
-    ],
-    ids=lambda combined: combined[0],
-)
-def test_what_parts_want_is_passed_on(combined: Any, tmp_path: Path) -> None:
+def combined(inner: Any) -> dict[str, dict[str, Any]]:
+    """Options of all strategies that are made of others, by name, with one inside."""
+    inner = inner if isinstance(inner, dict) else {"name": inner}
+    return {
+        "sequence": {"stages": [{"name": "margin", "keep": 9}, inner]},
+        "mixture": {"parts": ["margin", inner]},
+        "switch": {"stages": [{"name": "margin", "until_labels": 9}, inner]},
+        "subsample": {"strategy": inner, "size": 3},
+        "class_balanced": {"strategy": inner},
+        "cost_aware": {"strategy": inner, "class_costs": {0: 1}},
+        "neighbours_of_labeled": {"strategy": inner},
+    }
+
+
+@pytest.mark.parametrize("name", combined("margin"))
+def test_what_parts_want_is_passed_on(name: str, tmp_path: Path) -> None:
     """Also by a combinator inside another one."""
-    name, options = combined
+    options = combined(named("Lowest"))[name]
     built = build("query", "mixture", {"parts": [{"name": name, "options": options}]})
     assert View.EMBEDDINGS in needs_of(built)
-    assert (View.PROBABILITIES in needs_of(built)) == (name != "subsample")
+    asks_alone = name in ("subsample", "neighbours_of_labeled")
+    assert (View.PROBABILITIES in needs_of(built)) == (not asks_alone)
     assert built.wants_committee
     work_in(built, tmp_path)
     assert built.strategies[0].strategies[-1].folder == tmp_path
+
+
+@pytest.mark.parametrize("name", combined("margin"))
+def test_votes_alone_is_passed_on(name: str) -> None:
+    for voters, alone in (("auto", True), ("learners", False)):
+        voting = {"name": "vote_entropy", "options": {"committee": voters}}
+        built = build("query", name, combined(voting)[name])
+        assert (built.wants_committee, built.votes_alone) == (True, alone)
+
+
+@pytest.mark.parametrize("name", combined("margin"))
+def test_what_makes_samples_is_refused_when_it_is_built(name: str) -> None:
+    """Only `switch` hands on what its stage chooses as it is; what holds it does not."""
+    if name == "switch":
+        switch = {"name": name, "options": combined("generated")[name]}
+        assert build("query", name, switch["options"]).makes_samples
+        with pytest.raises(ConfigurationError, match="subsample combines .* and Switch makes"):
+            build("query", "subsample", {"strategy": switch, "size": 3})
+        return
+    with pytest.raises(ConfigurationError, match=f"{name} combines .* and Generated makes samples"):
+        build("query", name, combined("generated")[name])
+
+
+def test_all_that_are_made_of_others_are_tried() -> None:
+    holds = {"strategy", "stages", "parts"}
+    holders = [known.name for known in components("query") if holds & {*known.options}]
+    assert sorted(holders) == sorted(combined("margin"))
 
 
 def test_needs_are_named_once() -> None:

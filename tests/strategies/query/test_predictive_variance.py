@@ -21,6 +21,13 @@ class TestContract(QueryStrategyContract):
         return PredictiveVariance()
 
 
+class TestContractOfDraws(QueryStrategyContract):
+    task = Task.REGRESSION
+
+    def make(self) -> PredictiveVariance:
+        return PredictiveVariance(batch="power")
+
+
 class KnowsVariances(LinearNumbers):
     """Its variance is a feature, for as many numbers as the feature is copied."""
 

@@ -12,15 +12,27 @@ from hypothesis import strategies as st
 from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError, UnknownNameError
 from querist.protocols import QueryStrategy
+from querist.strategies.query.binary_minimum import BinaryMinimum
+from querist.strategies.query.density_weighted import DensityWeighted
 from querist.strategies.query.distance_to_boundary import DistanceToBoundary
 from querist.strategies.query.entropy import Entropy
+from querist.strategies.query.label_cardinality import LabelCardinality
 from querist.strategies.query.least_confidence import LeastConfidence
 from querist.strategies.query.margin import Margin
+from querist.strategies.query.predictive_variance import PredictiveVariance
 from querist.strategies.query.stochastic import BLOCK, Batch, Noise
-from querist.testing import FixedProbabilities, QueryStrategyContract, query_context
+from querist.testing import (
+    DrawnNumbers,
+    FixedLabels,
+    FixedProbabilities,
+    QueryStrategyContract,
+    query_context,
+)
 from querist.views import View
 
-STRATEGIES = (LeastConfidence, Margin, Entropy, DistanceToBoundary)
+OF_CLASSES = (LeastConfidence, Margin, Entropy, DistanceToBoundary)
+OTHERS = (DensityWeighted, PredictiveVariance, BinaryMinimum, LabelCardinality)
+STRATEGIES = (*OF_CLASSES, *OTHERS)
 
 
 class TestPowerContract(QueryStrategyContract):
@@ -48,6 +60,17 @@ def context_of(scores: list[float], seed: int = 0, **more: Any) -> QueryContext:
         seed=seed,
         **more,
     )
+
+
+def usual(strategy: Any, seed: int = 0) -> QueryContext:
+    """The usual pool, with a learner of the strategy's task."""
+    learner: Any = None
+    if strategy is PredictiveVariance:
+        weights = torch.randn(5, 4, generator=torch.Generator().manual_seed(8))
+        learner = DrawnNumbers(weights.double())
+    elif View.LABEL_PROBABILITIES in strategy.about.needs:
+        learner = FixedLabels(lambda features: features[:, :3].sigmoid())
+    return query_context(learner=learner, seed=seed)
 
 
 def first(probabilities: torch.Tensor) -> torch.Tensor:
@@ -111,18 +134,36 @@ def test_a_sample_is_drawn_as_often_as_its_score_says(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("form", ["power", "softmax", "softrank"])
 def test_very_cold_draws_are_the_highest_scores(strategy: Any, form: str) -> None:
-    top = strategy().sample(query_context(), 6)
-    assert strategy(batch=form, coldness=1e9).sample(query_context(), 6).indices == top.indices
+    top = strategy().sample(usual(strategy), 6)
+    assert strategy(batch=form, coldness=1e9).sample(usual(strategy), 6).indices == top.indices
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("form", ["power", "softmax", "softrank"])
 def test_other_seeds_draw_other_batches(strategy: Any, form: str) -> None:
-    drawn = {strategy(batch=form).sample(query_context(seed=s), 6).indices for s in range(5)}
+    drawn = {strategy(batch=form).sample(usual(strategy, seed=s), 6).indices for s in range(5)}
     assert len(drawn) > 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", OTHERS)
+@pytest.mark.parametrize("coldness", [1.0, 4.0])
+def test_power_draws_by_the_strategy_s_own_scores(strategy: Any, coldness: float) -> None:
+    """Of scores that are at most 0, as binary_minimum's, by what they are above the lowest."""
+    everything = strategy().sample(usual(strategy), 40)
+    lowest = -0.5 if strategy is BinaryMinimum else 0.0
+    scores = np.empty(37)
+    context = usual(strategy)
+    scores[torch.searchsorted(context.unlabeled, torch.tensor(everything.indices))] = [
+        score - lowest for score in everything.scores
+    ]
+    assert scores.min() >= 0
+    noise = Noise(torch.Generator().manual_seed(0)).take(37).numpy()
+    order = reference(scores, "power", coldness, noise)[:9]
+    drawn = strategy(batch="power", coldness=coldness).sample(context, 9)
+    assert drawn.indices == tuple(context.unlabeled.numpy()[order].tolist())
+
+
+@pytest.mark.parametrize("strategy", OF_CLASSES)
 def test_power_takes_scores_that_are_not_negative(strategy: Any) -> None:
     """A prediction that is quite sure has the score 0, and comes last; one that is torn, first."""
     sure, torn = [1.0] * 30, [0.5] * 6

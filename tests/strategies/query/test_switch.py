@@ -51,6 +51,14 @@ def test_until_each_class_has_labels() -> None:
     assert chosen("until_labels_per_class", 1, labeled=(0, 1)) == 2
 
 
+def test_until_classes_have_labels_on_the_mean() -> None:
+    """Three classes; that none of the labels is of the third one does not matter."""
+    found = (0, 1, 3, 4, 6)
+    assert chosen("until_mean_labels_per_class", 2, labeled=found) == 2
+    assert chosen("until_mean_labels_per_class", 2, labeled=(*found, 7)) == 39
+    assert chosen("until_labels_per_class", 1, labeled=(*found, 7)) == 2
+
+
 def test_stages_follow_each_other() -> None:
     seen = []
     strategy = Switch(
@@ -66,10 +74,11 @@ def test_stages_follow_each_other() -> None:
     assert seen == ["Random", "Entropy", "Margin", "Margin"]
 
 
-def test_labels_that_are_numbers_have_no_classes() -> None:
-    strategy = Switch([{"name": "random", "until_labels_per_class": 2}, "random"])
+@pytest.mark.parametrize("condition", ["until_labels_per_class", "until_mean_labels_per_class"])
+def test_labels_that_are_numbers_have_no_classes(condition: str) -> None:
+    strategy = Switch([{"name": "random", condition: 2}, "random"])
     context = query_context(learner=LinearNumbers(torch.ones(4)))
-    with pytest.raises(StrategyError, match="counts labels of classes, and the labels are numbers"):
+    with pytest.raises(StrategyError, match=f"{condition} counts labels of classes, and the label"):
         strategy.sample(context, 2)
 
 
