@@ -51,6 +51,33 @@ def finite_number(option: str, value: Any, *, least: float | None = None) -> flo
     return float(value)
 
 
+def above_zero(option: str, value: Any) -> float:
+    """`value` as a float above 0.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    number = finite_number(option, value, least=0)
+    if number == 0:
+        raise ConfigurationError(f"{option} is a number above 0, not 0: set it to one")
+    return number
+
+
+def candidates_factor(option: str, value: Any) -> float:
+    """How many times the wanted number is looked at, at least 1.
+
+    Raises:
+        ConfigurationError: it is less, or no finite number.
+    """
+    number = finite_number(option, value, least=0)
+    if number < 1:
+        raise ConfigurationError(
+            f"{option} is a number of at least 1, not {number:g}: fewer candidates than are "
+            "wanted are none to choose from"
+        )
+    return number
+
+
 def share(option: str, value: Any) -> float:
     """`value` as a float from 0 to 1.
 

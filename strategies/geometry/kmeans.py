@@ -93,6 +93,20 @@ def k_means(
     return Clusters(centres, nearest, squared)
 
 
+def nearest_to_centres(clusters: Clusters, n: int) -> torch.Tensor:
+    """n different points `(n,)`: the nearest to each centre, of those that belong to it.
+
+    Where clusters are empty, the points that are farthest from their centres make up for them.
+    """
+    picks = clusters.closest()
+    missing = n - len(picks)
+    if missing > 0:
+        far = clusters.squared.cpu().clone()
+        far[picks] = -1.0
+        picks = torch.cat([picks, far.argsort(descending=True, stable=True)[:missing]])
+    return picks
+
+
 def seeds(
     x: torch.Tensor, k: int, generator: torch.Generator, weights: torch.Tensor
 ) -> torch.Tensor:

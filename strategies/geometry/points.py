@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
+
+from querist.strategies.drawing import distinct_positions
 
 ROWS = 4096
 """Points per chunk: the product with some hundred centres stays within a processor's cache."""
 
 HELD = 2**31
 """Bytes up to which the moved and scaled copy is kept; above, chunks are made as they are asked."""
+
+PAIRS = 1000
+"""Of so many rows all pairs are looked at for a median."""
 
 
 class Points:
@@ -84,3 +90,29 @@ def squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Between all rows of `(m, d)` and all of `(k, d)`: `(m, k)`, at least 0."""
     products = torch.addmm(squares(y), x, y.T, alpha=-2)
     return products.add_(squares(x)[:, None]).clamp_min_(0)
+
+
+def median_distance(x: torch.Tensor) -> float:
+    """The median distance between two of up to about 1,000 rows of `(m, d)`, at least 1e-6."""
+    some = x[:: max(1, len(x) // PAIRS)]
+    return math.sqrt(max(float(squared_distances(some, some).flatten().median()), 1e-12))
+
+
+def drawn_references(
+    points: Points, wanted: int | None, generator: torch.Generator
+) -> torch.Tensor:
+    """The points that are to be covered `(m, d)`: all, or as many as wanted, drawn."""
+    size = len(points)
+    if wanted is None or wanted >= size:
+        return points.take(torch.arange(size))
+    return points.take(distinct_positions(size, wanted, generator).sort().values)
+
+
+def nearest_to_the_mean(values: torch.Tensor) -> int:
+    """The position of the row of `(n, d)` that is nearest to their mean, of equal ones the first.
+
+    The first sample of greedy sampling where nothing is labeled yet.
+    """
+    mean = sum(part.double().sum(0) for part in values.split(ROWS)) / len(values)
+    away = [(part - mean).square().sum(1) for part in values.split(ROWS)]
+    return int(torch.cat(away).argmin())

@@ -15,8 +15,7 @@ from querist.registry import register
 from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.neighbours import k_nearest
 from querist.strategies.geometry.points import Points
-from querist.strategies.options import whole_number
-from querist.strategies.query.dbal import candidates_factor
+from querist.strategies.options import candidates_factor, whole_number
 from querist.strategies.query.margin import margin_scores
 from querist.strategies.query.scoring import check_count, select_by_probability
 from querist.strategies.query.space import Space

@@ -10,8 +10,8 @@ from __future__ import annotations
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.options import finite_number
-from querist.strategies.query.dbal import DBAL, candidates_factor
+from querist.strategies.options import candidates_factor, finite_number
+from querist.strategies.query.dbal import DBAL
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.uncertainty_herding import UncertaintyHerding
 from querist.values import Selection

@@ -11,12 +11,10 @@ import torch
 
 from querist.about import About
 from querist.context import QueryContext
-from querist.errors import ConfigurationError
 from querist.registry import register
-from querist.strategies.geometry.kmeans import k_means
+from querist.strategies.geometry.kmeans import k_means, nearest_to_centres
 from querist.strategies.geometry.points import Points
-from querist.strategies.options import finite_number, one_of
-from querist.strategies.query.k_means import nearest_to_centres
+from querist.strategies.options import candidates_factor, one_of
 from querist.strategies.query.margin import margin_scores
 from querist.strategies.query.scoring import Score, check_count, select_by_probability, top_two
 from querist.strategies.query.space import Space
@@ -96,18 +94,3 @@ def most_doubtful(
     uncertain = select_by_probability(context, most, doubt.scores)
     weights = (torch.tensor(uncertain.scores) + doubt.less).clamp(0, 1)
     return uncertain, torch.tensor(uncertain.indices, dtype=torch.int64), weights
-
-
-def candidates_factor(option: str, value: float) -> float:
-    """How many times the wanted number is looked at, at least 1.
-
-    Raises:
-        ConfigurationError: it is less, or no finite number.
-    """
-    number = finite_number(option, value, least=0)
-    if number < 1:
-        raise ConfigurationError(
-            f"{option} is a number of at least 1, not {number:g}: fewer candidates than are "
-            "wanted are none to choose from"
-        )
-    return number

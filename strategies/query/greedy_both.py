@@ -10,8 +10,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.geometry.points import Points, squared_distances
-from querist.strategies.query.greedy_input import nearest_to_the_mean
+from querist.strategies.geometry.points import Points, nearest_to_the_mean, squared_distances
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection

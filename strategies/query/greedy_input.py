@@ -7,28 +7,15 @@ doi:10.1109/ICDM.2010.9.
 
 from __future__ import annotations
 
-import torch
-
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.geometry.farthest_first import farthest_first
+from querist.strategies.geometry.points import nearest_to_the_mean
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View, require_views
-
-ROWS = 4096
-
-
-def nearest_to_the_mean(values: torch.Tensor) -> int:
-    """The position of the row of `(n, d)` that is nearest to their mean, of equal ones the first.
-
-    The first sample of greedy sampling where nothing is labeled yet.
-    """
-    mean = sum(part.double().sum(0) for part in values.split(ROWS)) / len(values)
-    away = [(part - mean).square().sum(1) for part in values.split(ROWS)]
-    return int(torch.cat(away).argmin())
 
 
 @register("query", "greedy_input")

@@ -11,7 +11,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.geometry.farthest_first import farthest_first
-from querist.strategies.query.greedy_input import nearest_to_the_mean
+from querist.strategies.geometry.points import nearest_to_the_mean
 from querist.strategies.query.scoring import check_count, in_order
 from querist.values import Selection
 from querist.views import View, require_views

@@ -11,7 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.geometry.kmeans import Clusters, k_means
+from querist.strategies.geometry.kmeans import k_means, nearest_to_centres
 from querist.strategies.geometry.points import Points
 from querist.strategies.query.scoring import check_count, in_order
 from querist.strategies.query.space import Space
@@ -52,17 +52,3 @@ class KMeans:
         picks = nearest_to_centres(clusters, n)
         sizes = clusters.sizes().cpu()[clusters.nearest.cpu()[picks]]
         return in_order(context, picks[sizes.argsort(descending=True, stable=True)])
-
-
-def nearest_to_centres(clusters: Clusters, n: int) -> torch.Tensor:
-    """n different points `(n,)`: the nearest to each centre, of those that belong to it.
-
-    Where clusters are empty, the points that are farthest from their centres make up for them.
-    """
-    picks = clusters.closest()
-    missing = n - len(picks)
-    if missing > 0:
-        far = clusters.squared.cpu().clone()
-        far[picks] = -1.0
-        picks = torch.cat([picks, far.argsort(descending=True, stable=True)[:missing]])
-    return picks

@@ -18,9 +18,8 @@ from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import LazyMaximum
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import whole_number
-from querist.strategies.query.max_herding import labeled_points
 from querist.strategies.query.scoring import check_count, in_order
-from querist.strategies.query.space import Space
+from querist.strategies.query.space import Space, labeled_points
 from querist.values import Selection
 from querist.views import View
 

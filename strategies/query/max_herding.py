@@ -6,29 +6,21 @@ arXiv:2407.12212.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 
 from querist.about import About
 from querist.context import QueryContext
-from querist.errors import ConfigurationError
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
-from querist.strategies.geometry.points import Points, squared_distances
-from querist.strategies.options import finite_number, whole_number
+from querist.strategies.geometry.points import Points, drawn_references, median_distance
+from querist.strategies.options import above_zero, whole_number
 from querist.strategies.query.scoring import check_count, in_order
-from querist.strategies.query.space import Space
+from querist.strategies.query.space import Space, labeled_points
 from querist.values import Selection
 from querist.views import View
 
 REFERENCES = 4000
 """From how many samples coverage is measured; with 10,000 it comes out the same within 1 %."""
-
-PAIRS = 1000
-"""The median distance is that within so many references."""
 
 
 @register("query", "max_herding")
@@ -65,7 +57,9 @@ class MaxHerding:
     ) -> None:
         self.bandwidth = None if bandwidth is None else above_zero("bandwidth", bandwidth)
         self.width = above_zero("width", width)
-        self.references = references_option(references)
+        self.references = (
+            None if references is None else whole_number("references", references, least=1)
+        )
         self.space = Space(space)
         self.needs = (self.space.needs,)
 
@@ -85,47 +79,3 @@ class MaxHerding:
         if self.bandwidth is not None:
             return self.bandwidth / points.scale
         return self.width * median_distance(references)
-
-
-def median_distance(x: torch.Tensor) -> float:
-    """The median distance between two of up to about 1,000 rows of `(m, d)`, at least 1e-6."""
-    some = x[:: max(1, len(x) // PAIRS)]
-    return math.sqrt(max(float(squared_distances(some, some).flatten().median()), 1e-12))
-
-
-def references_option(value: Any) -> int | None:
-    """The option `references`: how many samples stand for the pool; None for all.
-
-    Raises:
-        ConfigurationError: it is no number of samples.
-    """
-    return None if value is None else whole_number("references", value, least=1)
-
-
-def drawn_references(
-    points: Points, wanted: int | None, generator: torch.Generator
-) -> torch.Tensor:
-    """The points that are to be covered `(m, d)`: all, or as many as wanted, drawn."""
-    size = len(points)
-    if wanted is None or wanted >= size:
-        return points.take(torch.arange(size))
-    return points.take(distinct_positions(size, wanted, generator).sort().values)
-
-
-def labeled_points(context: QueryContext, points: Points, space: Space) -> torch.Tensor | None:
-    """The labeled samples among the points `(l, d)`; None where nothing is labeled."""
-    if not len(context.labeled.indices):
-        return None
-    return points.moved(space.of(context, context.labeled.indices))
-
-
-def above_zero(option: str, value: Any) -> float:
-    """`value` as a float above 0.
-
-    Raises:
-        ConfigurationError: it is something else.
-    """
-    number = finite_number(option, value, least=0)
-    if number == 0:
-        raise ConfigurationError(f"{option} is a number above 0, not 0: set it to one")
-    return number

@@ -16,16 +16,10 @@ from querist.registry import register
 from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
 from querist.strategies.geometry.kmeans import k_means
-from querist.strategies.geometry.points import Points, squared_distances
-from querist.strategies.options import share, whole_number
-from querist.strategies.query.max_herding import (
-    above_zero,
-    drawn_references,
-    labeled_points,
-    references_option,
-)
+from querist.strategies.geometry.points import Points, drawn_references, squared_distances
+from querist.strategies.options import above_zero, share, whole_number
 from querist.strategies.query.scoring import check_count, in_order
-from querist.strategies.query.space import Space
+from querist.strategies.query.space import Space, labeled_points
 from querist.values import Selection
 from querist.views import View
 
@@ -81,7 +75,9 @@ class ProbCover:
         self.radius = None if radius is None else above_zero("radius", radius)
         self.purity = share("purity", purity)
         self.clusters = None if clusters is None else whole_number("clusters", clusters, least=2)
-        self.references = references_option(references)
+        self.references = (
+            None if references is None else whole_number("references", references, least=1)
+        )
         self.space = Space(space)
         self.needs = (self.space.needs,)
 

@@ -8,6 +8,7 @@ import torch
 
 from querist.context import QueryContext
 from querist.protocols import Predictor
+from querist.strategies.geometry.points import Points
 from querist.strategies.options import one_of
 from querist.views import View, require_views, views_of
 
@@ -60,3 +61,10 @@ class Space:
         if kept is None:
             return context.of(indices, view)
         return kept[order.argsort().to(kept.device)]
+
+
+def labeled_points(context: QueryContext, points: Points, space: Space) -> torch.Tensor | None:
+    """The labeled samples among the points `(l, d)`; None where nothing is labeled."""
+    if not len(context.labeled.indices):
+        return None
+    return points.moved(space.of(context, context.labeled.indices))

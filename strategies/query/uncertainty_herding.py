@@ -13,12 +13,11 @@ from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.drawing import distinct_positions
 from querist.strategies.geometry.coverage import Coverage, most_covering
-from querist.strategies.geometry.points import Points, squared_distances
-from querist.strategies.options import finite_number, one_of
-from querist.strategies.query.dbal import DOUBTS, candidates_factor, most_doubtful
-from querist.strategies.query.max_herding import above_zero, labeled_points, median_distance
+from querist.strategies.geometry.points import Points, median_distance, squared_distances
+from querist.strategies.options import above_zero, candidates_factor, finite_number, one_of
+from querist.strategies.query.dbal import DOUBTS, most_doubtful
 from querist.strategies.query.scoring import check_count, counted_down
-from querist.strategies.query.space import Space
+from querist.strategies.query.space import Space, labeled_points
 from querist.values import Selection
 from querist.views import View
 

@@ -7,6 +7,8 @@ import pytest
 
 from querist.errors import ConfigurationError, UnknownNameError
 from querist.strategies.options import (
+    above_zero,
+    candidates_factor,
     finite_number,
     flag,
     mapping,
@@ -57,3 +59,12 @@ def test_choices_suggest_the_nearest() -> None:
         one_of("colour", "bleu", ("red", "blue"))
     with pytest.raises(ConfigurationError, match=r"colour is one of red, blue, not 3"):
         one_of("colour", 3, ("red", "blue"))
+
+
+def test_numbers_above_zero_and_factors_of_candidates() -> None:
+    assert above_zero("x", 1e-9) == 1e-9
+    with pytest.raises(ConfigurationError, match=r"^x is a number above 0, not 0: set it to one"):
+        above_zero("x", 0)
+    assert candidates_factor("beta", 1) == 1
+    with pytest.raises(ConfigurationError, match=r"^beta is a number of at least 1, not 0.5"):
+        candidates_factor("beta", 0.5)

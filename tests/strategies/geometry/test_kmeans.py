@@ -6,7 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querist.strategies.geometry.kmeans import Clusters, k_means, nearest_centre, seeds
+from querist.strategies.geometry.kmeans import (
+    Clusters,
+    k_means,
+    nearest_centre,
+    nearest_to_centres,
+    seeds,
+)
 from querist.strategies.geometry.points import Points
 
 
@@ -124,3 +130,9 @@ def test_closest_of_each_cluster() -> None:
     )
     assert clusters.closest().tolist() == [3, 0, 4]
     assert clusters.sizes().tolist() == [2, 0, 2, 1]
+
+
+def test_the_farthest_make_up_for_empty_clusters() -> None:
+    squared = torch.tensor([0.1, 0.3, 0.2, 0.5])
+    clusters = Clusters(torch.zeros(3, 1), torch.tensor([1, 1, 1, 1]), squared)
+    assert nearest_to_centres(clusters, 3).tolist() == [0, 3, 1]

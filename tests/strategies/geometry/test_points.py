@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from querist.strategies.geometry import points as module
-from querist.strategies.geometry.points import Points, squared_distances
+from querist.strategies.geometry.points import (
+    Points,
+    drawn_references,
+    median_distance,
+    nearest_to_the_mean,
+    squared_distances,
+)
 
 
 @pytest.mark.parametrize("held", [module.HELD, 0], ids=["kept", "made as asked"])
@@ -43,3 +49,23 @@ def test_the_samples_are_not_changed() -> None:
     before = values.clone()
     Points(values).rows(0, 5).add_(1)
     assert torch.equal(values, before)
+
+
+def test_the_nearest_to_the_mean_is_the_first_of_equals() -> None:
+    assert nearest_to_the_mean(torch.tensor([[0.0], [4.0], [10.0], [4.0]])) == 1
+
+
+@pytest.mark.parametrize("wanted", [None, 4, 9, 10])
+def test_references_are_drawn_where_fewer_are_wanted(wanted: int | None) -> None:
+    points = Points(torch.arange(9.0)[:, None])
+    drawn = drawn_references(points, wanted, torch.Generator().manual_seed(2))
+    everything = points.take(torch.arange(9))
+    assert len(drawn) == len(drawn.unique()) == (4 if wanted == 4 else 9)
+    assert torch.isin(drawn, everything).all()
+    assert torch.equal(drawn, drawn.sort(0).values)
+
+
+def test_the_median_distance_counts_all_pairs() -> None:
+    """Of 0, 1, 3 (each with itself, too): 0 0 0 1 1 2 2 3 3."""
+    assert median_distance(torch.tensor([[0.0], [1.0], [3.0]])) == pytest.approx(1)
+    assert median_distance(torch.zeros(5, 2)) == pytest.approx(1e-6)

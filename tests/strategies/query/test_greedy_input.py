@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from querist.errors import ConfigurationError
-from querist.strategies.query.greedy_input import GreedyInput, nearest_to_the_mean
+from querist.strategies.query.greedy_input import GreedyInput
 from querist.testing import QueryStrategyContract, query_context
 from querist.values import Task
 
@@ -44,10 +44,6 @@ def test_agrees_with_all_distances(size: int, labeled: int, n: int, seed: int) -
     x = features.double().numpy()
     chosen = GreedyInput().sample(context, n)
     assert list(chosen.indices) == reference(x[:size], x[size:], min(n, size))
-
-
-def test_the_first_is_in_the_middle() -> None:
-    assert nearest_to_the_mean(torch.tensor([[0.0], [4.0], [10.0], [4.0]])) == 1
 
 
 def test_space_is_checked() -> None:

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from querist.errors import ConfigurationError
-from querist.strategies.geometry.kmeans import Clusters, k_means
+from querist.strategies.geometry.kmeans import k_means
 from querist.strategies.geometry.points import Points
-from querist.strategies.query.k_means import KMeans, nearest_to_centres
+from querist.strategies.query.k_means import KMeans
 from querist.testing import QueryStrategyContract, query_context
 
 
@@ -45,12 +45,6 @@ def test_agrees_with_numpy(n: int) -> None:
         expected.add(int(members[((moved[members] - centres[c]) ** 2).sum(1).argmin()]))
     assert len(x) == 37
     assert set(selection.indices) == set(context.unlabeled[sorted(expected)].tolist())
-
-
-def test_the_farthest_make_up_for_empty_clusters() -> None:
-    squared = torch.tensor([0.1, 0.3, 0.2, 0.5])
-    clusters = Clusters(torch.zeros(3, 1), torch.tensor([1, 1, 1, 1]), squared)
-    assert nearest_to_centres(clusters, 3).tolist() == [0, 3, 1]
 
 
 def test_another_space_is_refused() -> None:
