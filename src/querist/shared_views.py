@@ -144,7 +144,7 @@ class SharedViews:
         shape = list(row.shape)
         shape[view.rows] = n
         size = math.prod(shape) * row.element_size()
-        if self._held + sum(self._reserved.values()) + size <= self._in_memory:
+        if not size or self._held + sum(self._reserved.values()) + size <= self._in_memory:
             values = row.new_empty(shape)
             self._reserved[id(values)] = size
             return values
