@@ -137,3 +137,11 @@ def test_a_file_remembers_where_its_values_were_computed() -> None:
     assert found is not None
     assert (found.device.type, computed_on(found).type) == ("cpu", "meta")
     assert computed_on(VALUES) == VALUES.device
+
+
+def test_nothing_always_has_room() -> None:
+    shared = SharedViews(in_memory=10)
+    shared.keep(View.EMBEDDINGS, INDICES, VALUES)
+    none = shared.room(View.LOGITS, torch.zeros(0, 2), 0, needed=True)
+    assert none is not None
+    assert none.shape == (0, 2)

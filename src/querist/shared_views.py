@@ -23,7 +23,7 @@ IN_MEMORY = 2**28
 """Bytes of all kept views together, above which a view is streamed anew, or lies in a file."""
 
 
-ROWS_AT_ONCE = 2**14
+_ROWS_AT_ONCE = 2**14
 """Samples that are copied at a time from one file to another."""
 
 
@@ -120,8 +120,8 @@ class SharedViews:
             return found.rows(0, len(indices))
         some = self.room(view, found.rows(0, min(1, len(indices))), len(indices), needed=True)
         assert some is not None
-        for begin in range(0, len(indices), ROWS_AT_ONCE):
-            end = min(begin + ROWS_AT_ONCE, len(indices))
+        for begin in range(0, len(indices), _ROWS_AT_ONCE):
+            end = min(begin + _ROWS_AT_ONCE, len(indices))
             some.narrow(view.rows, begin, end - begin).copy_(found.rows(begin, end))
         self.release(some)
         some.computed_on = found.device  # type: ignore[attr-defined]
@@ -144,7 +144,7 @@ class SharedViews:
         shape = list(row.shape)
         shape[view.rows] = n
         size = math.prod(shape) * row.element_size()
-        if self._held + sum(self._reserved.values()) + size <= self._in_memory:
+        if not size or self._held + sum(self._reserved.values()) + size <= self._in_memory:
             values = row.new_empty(shape)
             self._reserved[id(values)] = size
             return values
