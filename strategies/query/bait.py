@@ -93,7 +93,7 @@ class Bait:
         view = self.space.view(context.learner)
         try:
             return in_order(context, self._batch(context, view, n))
-        except torch.linalg.LinAlgError as error:
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             raise StrategyError(
                 f"bait cannot invert the Fisher matrix of {view} this large or this alike in "
                 f"double precision, with a ridge of {self.ridge:g}: scale them to a variance of "
