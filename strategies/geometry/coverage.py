@@ -33,7 +33,7 @@ REFERENCES = 2048
 AGAIN = 32
 """Candidates that are looked at again together, at first."""
 
-LEAST = 2**-10
+LEAST = 2**-9
 """The least width, in lengths of a reference: float32 does not tell shorter distances from none."""
 
 HOT = 4096

@@ -31,7 +31,7 @@ def expected_gradient_lengths(probabilities: torch.Tensor, inputs: torch.Tensor)
     others = (row_sums(squares)[:, None] - squares).clamp_min_(0)
     errors = others.add_((1 - p).square()).sqrt_()
     lengths = (row_sums(inputs.double().square()) + 1).sqrt_()
-    return row_sums(p * errors) * lengths
+    return row_sums(p * errors) * lengths.to(p.device)
 
 
 @register("query", "expected_gradient_length")

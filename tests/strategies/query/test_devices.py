@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,8 +95,16 @@ def task_of(strategy: QueryStrategy) -> Task:
     return Task.MULTILABEL if View.LABEL_PROBABILITIES in needs else Task.CLASSIFICATION
 
 
-def sample(name: str, device: torch.device) -> Selection:
-    strategy = find("query", name)(**OPTIONS.get(name, {}))
+def options_of(name: str) -> list[dict[str, Any]]:
+    """By the learner's embeddings, and by features, which lie where the pool is."""
+    options = OPTIONS.get(name, {})
+    if "space" not in inspect.signature(find("query", name)).parameters:
+        return [options]
+    return [options, {**options, "space": "features"}]
+
+
+def sample(name: str, options: dict[str, Any], device: torch.device) -> Selection:
+    strategy = find("query", name)(**options)
     task = task_of(strategy)
     learner, *others = (Away(member(task, seed), device) for seed in (3, 6, 9))
     wanted = getattr(strategy, "wants_committee", False)
@@ -111,13 +120,15 @@ def sample(name: str, device: torch.device) -> Selection:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU is here")
 @pytest.mark.parametrize("name", OWN)
 def test_answers_may_lie_on_a_gpu(name: str) -> None:
-    found = sample(name, torch.device("cuda"))
-    if name in SCORES:
-        assert found.indices == sample(name, torch.device("cpu")).indices
+    for options in options_of(name):
+        found = sample(name, options, torch.device("cuda"))
+        if name in SCORES:
+            assert found.indices == sample(name, options, torch.device("cpu")).indices
 
 
 def test_all_own_strategies_are_tried() -> None:
     assert set(OWN) >= SCORES
     assert len(OWN) > 40
     for name in OWN:
-        sample(name, torch.device("cpu"))
+        for options in options_of(name):
+            sample(name, options, torch.device("cpu"))
