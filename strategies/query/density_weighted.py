@@ -14,13 +14,8 @@ from querist.registry import register
 from querist.strategies.options import finite_number, one_of
 from querist.strategies.query.entropy import entropy_scores
 from querist.strategies.query.least_confidence import least_confidence_scores
-<<<<<<< HEAD
-from querist.strategies.query.margin import margin_scores
-from querist.strategies.query.scoring import check_count
-=======
 from querist.strategies.query.margin import one_less_margin
-from querist.strategies.query.scoring import check_count, select_by_score
->>>>>>> fix1
+from querist.strategies.query.scoring import check_count
 from querist.strategies.query.space import Space
 from querist.strategies.query.stochastic import Batch
 from querist.values import Selection

@@ -51,7 +51,6 @@ def test_the_samples_are_not_changed() -> None:
     assert torch.equal(values, before)
 
 
-<<<<<<< HEAD
 def test_the_nearest_to_the_mean_is_the_first_of_equals() -> None:
     assert nearest_to_the_mean(torch.tensor([[0.0], [4.0], [10.0], [4.0]])) == 1
 
@@ -70,7 +69,8 @@ def test_the_median_distance_counts_all_pairs() -> None:
     """Of 0, 1, 3 (each with itself, too): 0 0 0 1 1 2 2 3 3."""
     assert median_distance(torch.tensor([[0.0], [1.0], [3.0]])) == pytest.approx(1)
     assert median_distance(torch.zeros(5, 2)) == pytest.approx(1e-6)
-=======
+
+
 @pytest.mark.parametrize("held", [0, 2**31])
 @pytest.mark.parametrize("size", [0, 3, 5000])
 def test_more_points_are_as_if_they_lay_behind(
@@ -87,4 +87,3 @@ def test_more_points_are_as_if_they_lay_behind(
     for (_, _, a), (_, _, b) in zip(apart.chunks(), together.chunks(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(apart.rows(size // 2, size + 9), together.rows(size // 2, size + 9))
->>>>>>> fix1
