@@ -110,10 +110,10 @@ def fastest(case: Callable[[], Any], patience: float) -> float:
 
 def main() -> None:
     folder, k, patience = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    probabilities = np.load(folder / "probabilities.npy")
-    embeddings = np.load(folder / "embeddings.npy")
+    probabilities = np.load(folder / "probabilities.npy", allow_pickle=False)
+    embeddings = np.load(folder / "embeddings.npy", allow_pickle=False)
     stored = folder / "samples.npy"
-    samples = np.load(stored) if stored.exists() else None
+    samples = np.load(stored, allow_pickle=False) if stored.exists() else None
     for library in (
         lambda: modal(probabilities, k),
         lambda: baal(probabilities, samples, k),

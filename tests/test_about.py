@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -23,3 +24,10 @@ def test_each_query_strategy_says_what_it_is_about(component: object) -> None:
     assert about.cost
     assert all(isinstance(view, View) for view in about.needs)
     assert not about.paper or re.search(r"\b(19|20)\d\d\b", about.paper), "a paper has its year"
+
+
+@pytest.mark.parametrize("component", components("query"), ids=lambda found: found.name)
+def test_what_measures_distances_says_so(component: object) -> None:
+    factory = component.factory  # type: ignore[attr-defined]
+    if "space" in inspect.signature(factory).parameters:
+        assert {View.FEATURES, View.EMBEDDINGS} & set(factory.about.needs)

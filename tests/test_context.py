@@ -92,6 +92,65 @@ def test_beyond_the_limit_a_stream_asks_again_and_a_whole_lies_in_a_file(
     assert counted.rows == 3 * 37
 
 
+def test_a_stream_reserves_what_it_will_keep_and_gives_it_back(context: QueryContext) -> None:
+    small = replace(context, shared=SharedViews(in_memory=37 * 2 * 4))
+    left = small.stream(View.PROBABILITIES)
+    next(left)
+    assert small.gather(View.EMBEDDINGS).mapped  # type: ignore[attr-defined]
+    left.close()  # type: ignore[attr-defined]
+    list(small.stream(View.PROBABILITIES))
+    assert small.shared.has(View.PROBABILITIES, small.unlabeled)
+
+
+def test_some_rows_of_a_file_are_streamed_without_another_one(context: QueryContext) -> None:
+    small = replace(context, shared=SharedViews(in_memory=10))
+    whole = small.gather(View.PROBABILITIES)
+    fewer = replace(small, unlabeled=small.unlabeled[::2], chunk_size=4)
+    parts = [values for _, values in fewer.stream(View.PROBABILITIES)]
+    assert torch.equal(torch.cat(parts), whole[::2])
+    assert torch.equal(fewer.gather(View.PROBABILITIES), whole[::2])
+
+
+def test_a_stream_keeps_no_features_that_the_pool_has_in_memory(context: QueryContext) -> None:
+    list(context.stream(View.FEATURES, View.PROBABILITIES))
+    assert context.shared.has(View.PROBABILITIES, context.unlabeled)
+    assert not context.shared.has(View.FEATURES, context.unlabeled)
+    context.gather(View.FEATURES)
+    assert context.shared.has(View.FEATURES, context.unlabeled)
+
+
+class OnMeta(FixedProbabilities):
+    """Stands for a learner on a GPU: what it says lies on another device than features."""
+
+    views = frozenset({View.LOGITS})
+
+    def __init__(self) -> None:
+        super().__init__(lambda x: x.softmax(1))
+
+    def look(self, views: Any, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(features.to("meta") for _ in views)
+
+
+def test_all_views_of_one_call_lie_on_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("querist.context.look", _unchecked)
+    context = query_context(learner=OnMeta())
+    for limit, whole in ((2**20, "meta"), (10, "cpu")):
+        asked = replace(context, shared=SharedViews(in_memory=limit))
+        if limit == 10:
+            monkeypatch.setattr(torch.Tensor, "copy_", lambda self, other: self)
+        for _ in range(2):
+            for _, *values in asked.stream(View.FEATURES, View.LOGITS):
+                assert {each.device.type for each in values} == {"meta"}
+            values = list(asked.gather_all(View.FEATURES, View.LOGITS))
+            assert {each.device.type for each in values} == {whole}
+
+
+def _unchecked(learner: Any, views: Any, features: torch.Tensor, indices: torch.Tensor) -> Any:
+    return tuple(
+        features if view is View.FEATURES else learner.look([view], features)[0] for view in views
+    )
+
+
 def test_labeled_and_other_samples(context: QueryContext) -> None:
     known = context.of_labeled(View.PROBABILITIES)
     features = context.pool.features(context.labeled.indices)

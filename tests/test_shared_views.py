@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import errno
+import os
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querist.shared_views import SharedViews
+from querist.errors import StorageError
+from querist.shared_views import SharedViews, computed_on, is_mapped
 from querist.views import View
 
 INDICES = torch.tensor([2, 3, 5, 7, 11])
@@ -84,3 +89,59 @@ def test_beyond_the_limit_there_is_a_file_where_it_is_needed() -> None:
     found = shared.get(View.EMBEDDINGS, torch.tensor([0, 999]))
     assert found is not None
     assert found.tolist() == [[0, 0], [7, 7]]
+
+
+def test_room_is_reserved_until_it_is_kept_or_released() -> None:
+    shared = SharedViews(in_memory=100)
+    row = torch.zeros(1, 2)
+    first = shared.room(View.EMBEDDINGS, row, 10, needed=False)
+    assert first is not None
+    assert shared.room(View.LOGITS, row, 10, needed=False) is None
+    shared.release(first)
+    second = shared.room(View.LOGITS, row, 10, needed=False)
+    assert second is not None
+    shared.keep(View.LOGITS, torch.arange(10), second)
+    shared.release(second)
+    assert shared.room(View.EMBEDDINGS, row, 3, needed=False) is None
+    assert shared.room(View.EMBEDDINGS, row, 2, needed=False) is not None
+
+
+def test_some_rows_of_a_file_lie_in_a_file_where_they_are_many() -> None:
+    shared = SharedViews(in_memory=100)
+    values = shared.room(View.PROBABILITY_SAMPLES, torch.zeros(2, 1, 1), 1000, needed=True)
+    assert values is not None
+    values.copy_(torch.arange(2000.0).reshape(2, 1000, 1))
+    shared.keep(View.PROBABILITY_SAMPLES, torch.arange(1000), values)
+    for step, mapped in ((2, True), (100, False)):
+        asked = torch.arange(0, 1000, step)
+        found = shared.get(View.PROBABILITY_SAMPLES, asked)
+        assert found is not None
+        assert is_mapped(found) is mapped
+        assert torch.equal(found, values[:, ::step])
+    # Nothing stays reserved for what is not kept.
+    assert shared.room(View.LOGITS, torch.zeros(1, 1), 25, needed=False) is not None
+
+
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match=r"8000 bytes do not fit there, No space left.*TMPDIR"):
+        SharedViews(in_memory=100).room(View.EMBEDDINGS, torch.zeros(1, 2), 1000, needed=True)
+
+
+def test_a_file_remembers_where_its_values_were_computed() -> None:
+    row = torch.zeros(1, 2, device="meta")
+    found = SharedViews(in_memory=100).room(View.EMBEDDINGS, row, 1000, needed=True)
+    assert found is not None
+    assert (found.device.type, computed_on(found).type) == ("cpu", "meta")
+    assert computed_on(VALUES) == VALUES.device
+
+
+def test_nothing_always_has_room() -> None:
+    shared = SharedViews(in_memory=10)
+    shared.keep(View.EMBEDDINGS, INDICES, VALUES)
+    none = shared.room(View.LOGITS, torch.zeros(0, 2), 0, needed=True)
+    assert none is not None
+    assert none.shape == (0, 2)

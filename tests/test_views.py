@@ -127,6 +127,22 @@ def test_features_are_flattened_floats() -> None:
         flattened(["a text"])  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_numbers_of_tokens_are_no_amounts(kind: torch.dtype) -> None:
+    tokens = torch.ones(2, 3, dtype=kind)
+    with pytest.raises(StrategyError, match=f"are {kind}.*: set space: embeddings, or give"):
+        flattened(tokens)
+    assert flattened(tokens.to(torch.int16)).dtype == torch.float32
+
+
+def test_what_is_recommended_needs_no_other_learner() -> None:
+    with pytest.raises(StrategyError, match="it can run") as caught:
+        require_views(LinearSoftmax(WEIGHTS), [View.NUMBERS], "greedy_output")
+    recommended = str(caught.value).partition("it can run ")[2].split(", ")
+    assert "margin" in recommended
+    assert not {"vote_entropy", "consensus_kl", "disagreement"} & set(recommended)
+
+
 def test_samples_count_rows_in_their_second_dimension() -> None:
     assert {view for view in View if view.rows == 1} == {
         View.PROBABILITY_SAMPLES, View.NUMBER_SAMPLES

@@ -9,7 +9,7 @@ import torch
 
 from querist.pools.labeled import LabeledSet
 from querist.protocols import Pool, Predictor
-from querist.shared_views import SharedViews
+from querist.shared_views import Found, SharedViews, computed_on, is_mapped
 from querist.values import Task
 from querist.views import View, look
 
@@ -52,29 +52,34 @@ class QueryContext:
         """Unlabeled indices `(m,)`, and what the learner says of them, chunk by chunk.
 
         One pass of the learner gives all views. Those that fit into memory are kept for whoever
-        asks next. Values lie on the device that computed them, and are not to be changed.
+        asks next, except features that the pool has in memory. All values of a chunk lie on one
+        device, the learner's where one of them was computed there, and are not to be changed;
+        indices lie on the CPU.
 
         Raises:
             StrategyError: the learner says something that cannot be; the sample is named.
         """
-        kept = {view: found for view in views if (found := self.shared.get(view, self.unlabeled))
-                is not None}  # fmt: skip
+        kept = self._kept(views)
         missing = [view for view in views if view not in kept]
         whole: dict[View, torch.Tensor] = {}
         begin = 0
-        for indices in self.unlabeled.split(self.chunk_size):
-            end = begin + len(indices)
-            said = dict(zip(missing, self.look(indices, *missing), strict=True))
-            if begin == 0:
-                whole = self._room(said, needed=False)
+        try:
+            for indices in self.unlabeled.split(self.chunk_size):
+                end = begin + len(indices)
+                said = dict(zip(missing, self.look(indices, *missing), strict=True))
+                if begin == 0:
+                    whole = self._room(said, needed=False)
+                for view, values in whole.items():
+                    _rows(values, view, begin, end).copy_(said[view])
+                device = _one_device([*map(computed_on, said.values()),
+                                      *(found.device for found in kept.values())])  # fmt: skip
+                said |= {view: found.rows(begin, end) for view, found in kept.items()}
+                yield indices, *(said[view].to(device) for view in views)
+                begin = end
             for view, values in whole.items():
-                _rows(values, view, begin, end).copy_(said[view])
-            for view, values in kept.items():
-                said[view] = _rows(values, view, begin, end)
-            yield indices, *(said[view] for view in views)
-            begin = end
-        for view, values in whole.items():
-            self.shared.keep(view, self.unlabeled, values)
+                self.shared.keep(view, self.unlabeled, values)
+        finally:
+            self._release(whole)
 
     def gather(self, view: View) -> torch.Tensor:
         """What the learner says of all unlabeled samples, `(u, ...)`, not to be changed.
@@ -89,32 +94,49 @@ class QueryContext:
     def gather_all(self, *views: View) -> tuple[torch.Tensor, ...]:
         """Several views like `gather`, from one pass of the learner.
 
+        All lie on one device: the learner's, or the CPU where one of them lies in a file.
+
         Raises:
             StrategyError: the learner says something that cannot be; the sample is named.
         """
-        kept = {view: found for view in views if (found := self.shared.get(view, self.unlabeled))
-                is not None}  # fmt: skip
-        missing = [view for view in views if view not in kept]
+        missing = [view for view in views if not self.shared.has(view, self.unlabeled)]
+        found: dict[View, torch.Tensor] = {}
         if missing and not len(self.unlabeled):
-            kept |= zip(missing, self.look(self.unlabeled, *missing), strict=True)
+            found = dict(zip(missing, self.look(self.unlabeled, *missing), strict=True))
         elif missing:
-            kept |= self._gathered(missing)
-        return tuple(kept[view] for view in views)
+            found = self._gathered(missing)
+        for view in views:
+            if view not in found:
+                kept = self.shared.get(view, self.unlabeled)
+                assert kept is not None
+                found[view] = kept
+        device = _one_device([computed_on(values) for values in found.values()])
+        if any(map(is_mapped, found.values())):
+            device = torch.device("cpu")
+        return tuple(found[view].to(device) for view in views)
 
     def _gathered(self, views: Sequence[View]) -> dict[View, torch.Tensor]:
         """Views that nobody asked for yet, of all candidates."""
         whole: dict[View, torch.Tensor] = {}
         begin = 0
-        for indices in self.unlabeled.split(self.chunk_size):
-            end = begin + len(indices)
-            said = dict(zip(views, self.look(indices, *views), strict=True))
-            whole = whole or self._room(said, needed=True)
-            for view, values in said.items():
-                _rows(whole[view], view, begin, end).copy_(values)
-            begin = end
-        for view, values in whole.items():
-            self.shared.keep(view, self.unlabeled, values)
+        try:
+            for indices in self.unlabeled.split(self.chunk_size):
+                end = begin + len(indices)
+                said = dict(zip(views, self.look(indices, *views), strict=True))
+                whole = whole or self._room(said, needed=True)
+                for view, values in said.items():
+                    _rows(whole[view], view, begin, end).copy_(values)
+                begin = end
+            for view, values in whole.items():
+                self.shared.keep(view, self.unlabeled, values)
+        finally:
+            self._release(whole)
         return whole
+
+    def _kept(self, views: Sequence[View]) -> dict[View, Found]:
+        """Those of the views that were asked before of all candidates."""
+        found = {view: self.shared.find(view, self.unlabeled) for view in views}
+        return {view: kept for view, kept in found.items() if kept is not None}
 
     def of_labeled(self, view: View) -> torch.Tensor:
         """What the learner says of the labeled samples, `(l, ...)`."""
@@ -135,11 +157,29 @@ class QueryContext:
 
     def _room(self, said: dict[View, torch.Tensor], *, needed: bool) -> dict[View, torch.Tensor]:
         """Memory for these views of all candidates, as far as there is."""
-        room = {
-            view: self.shared.room(view, values, len(self.unlabeled), needed=needed)
-            for view, values in said.items()
-        }
-        return {view: values for view, values in room.items() if values is not None}
+        room: dict[View, torch.Tensor] = {}
+        try:
+            for view, values in said.items():
+                # The pool has them in memory; only who wants them whole needs them side by side.
+                if not needed and view is View.FEATURES and getattr(self.pool, "in_memory", False):
+                    continue
+                found = self.shared.room(view, values, len(self.unlabeled), needed=needed)
+                if found is not None:
+                    room[view] = found
+        except BaseException:
+            self._release(room)
+            raise
+        return room
+
+    def _release(self, room: dict[View, torch.Tensor]) -> None:
+        """Memory that was not filled, or is kept by now, is reserved no more."""
+        for values in room.values():
+            self.shared.release(values)
+
+
+def _one_device(devices: Sequence[torch.device]) -> torch.device:
+    """The learner's: where any of several views was computed; features come from the CPU."""
+    return next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
 
 
 def _rows(values: torch.Tensor, view: View, begin: int, end: int) -> torch.Tensor:

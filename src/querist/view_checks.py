@@ -42,7 +42,7 @@ def check_view(view: View, values: torch.Tensor, indices: torch.Tensor) -> torch
     if view in ("probabilities", "label_probabilities"):
         check_probabilities(values, indices)
         return values
-    dimensions = 2 + view.rows
+    dimensions, given = 2 + view.rows, tuple(values.shape)
     if view in _MATRICES and values.ndim == dimensions - 1:
         values = values[..., None]
     shape = tuple(values.shape)
@@ -50,7 +50,7 @@ def check_view(view: View, values: torch.Tensor, indices: torch.Tensor) -> torch
         wanted = ("models, " if view.rows else "") + f"{len(indices)}, numbers"
         raise StrategyError(
             f"{view.replace('_', ' ')} of {len(indices)} samples have the shape ({wanted}), not "
-            f"{shape}: check the learner's {_source(view)}"
+            f"{given}: check the learner's {_source(view)}"
         )
     if view == "variances":
         refuse_rows((values >= 0).all(1) | ~torch.isfinite(values).all(1), indices, view, "below 0")

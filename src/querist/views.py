@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from querist.protocols import Predictor
 
 
+_NO_AMOUNTS = (torch.int32, torch.int64, torch.uint32, torch.uint64)
+"""Types of features that are no amounts; images are of 8 or 16 bits."""
+
+
 class View(StrEnum):
     """What may be asked about n samples, of c classes (or c labels, or numbers)."""
 
@@ -121,14 +125,15 @@ def needs_of(strategy: Any) -> tuple[View, ...]:
 
 
 def _runnable(there: frozenset[View]) -> list[str]:
-    """Names of the query strategies that need no more than is there."""
+    """Names of the query strategies that need no more than is there, and no other learner."""
     from querist.registry import components
 
     return [
         found.name
         for found in components("query")
         if (about := getattr(found.factory, "about", None)) and set(about.needs) <= there
-    ]
+        and getattr(found.factory, "wants_committee", False) is not True
+    ]  # fmt: skip
 
 
 def _words(names: Sequence[str]) -> str:
@@ -212,12 +217,18 @@ def flattened(features: torch.Tensor) -> torch.Tensor:
     """Features `(n, ...)` as floats `(n, d)`.
 
     Raises:
-        StrategyError: they are no tensor.
+        StrategyError: they are no tensor, or integers of 32 or 64 bits, which are numbers of
+            something (the tokens of a text) more often than they are amounts.
     """
     if not isinstance(features, torch.Tensor):
         raise StrategyError(
             f"distances need features that are numbers, and this pool's are "
             f"{type(features).__name__}: use a query strategy that asks the learner alone"
+        )
+    if features.dtype in _NO_AMOUNTS:
+        raise StrategyError(
+            f"distances need features that are amounts, and this pool's are {features.dtype}, such "
+            "as the numbers of tokens: set space: embeddings, or give the pool floats instead"
         )
     flat = features.reshape(len(features), math.prod(features.shape[1:]))
     return flat if flat.is_floating_point() else flat.float()

@@ -33,6 +33,9 @@ REFERENCES = 2048
 AGAIN = 32
 """Candidates that are looked at again together, at first."""
 
+LEAST = 2**-9
+"""The least width, in lengths of a reference: float32 does not tell shorter distances from none."""
+
 HOT = 4096
 """Candidates among which the next pick is looked for, as long as no other can be better."""
 
@@ -42,7 +45,8 @@ class Coverage:
 
     Args:
         references: the points that are to be covered `(m, d)`.
-        width: the distance at which the kernel is given -1.
+        width: the distance at which the kernel is given -1; at least `LEAST` of the references'
+            root mean square length, below which all distances are rounding.
         kernel: how well a point covers another.
         covering: points that cover already `(l, d)`.
         weights: how much each reference counts `(m,)`, at least 0; default: all 1.
@@ -58,8 +62,10 @@ class Coverage:
     ) -> None:
         # -(|x|² + |r|² - 2xr) / w² is one matrix product with one column more: nothing but the
         # kernel then has to pass over the block again.
-        self._scale = 1 / width**2
-        lengths = squares(references)[:, None] * -self._scale
+        found = squares(references)
+        least = LEAST * float(found.mean()) ** 0.5 if len(found) else 0.0
+        self._scale = 1 / max(width, least, 1e-6) ** 2
+        lengths = found[:, None] * -self._scale
         self._bias = lengths[:, 0].contiguous()
         scaled = references * (2 * self._scale)
         self._references = torch.cat([scaled, torch.ones_like(lengths)], dim=1)
@@ -100,7 +106,8 @@ class Coverage:
             end = min(begin + REFERENCES, len(self._references))
             block = self._block[: len(x) * (end - begin)].view(len(x), end - begin)
             torch.addmm(self._bias[begin:end], rows, self._references[begin:end].T, out=block)
-            yield self._kernel(block), begin, end
+            # Rounding gives points that are alike a distance below 0, and a kernel far above 1.
+            yield self._kernel(block.clamp_max_(0)), begin, end
 
 
 def most_covering(
@@ -120,7 +127,7 @@ def most_covering(
     lazy = LazyMaximum(bounds, lambda at: coverage.gains(points.take(torch.from_numpy(at))))
     while len(picks) < n:
         best, gain = lazy.best()
-        if gain <= 0:
+        if not gain > 0:
             break
         picks.append(best)
         lazy.remove(best)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from querist.strategies.geometry.centers import ROWS, Centers, coarse_type
+from querist.strategies.geometry.scaling import exact_scale
 
 HOT = 4096
 """Candidates whose distances are exact at a time, so that a pick updates them in cache."""
@@ -75,7 +76,10 @@ def farthest_first(
 
 
 class _Search:
-    """Bounds of all candidates' squared distances, and which centres they know of."""
+    """Bounds of all candidates' squared distances, and which centres they know of.
+
+    All is scaled by a power of two, so that squares fit into the type of distances.
+    """
 
     def __init__(
         self,
@@ -87,16 +91,17 @@ class _Search:
         n, width = candidates.shape
         kind = torch.float64 if candidates.dtype is torch.float64 else torch.float32
         self.candidates, self.k = candidates, k
+        self.scale = exact_scale(candidates, known, distances)
         # Around the mean, products lose fewer digits to what all have in common.
-        self.origin = candidates[:: n // 4096 + 1].to(kind).mean(0)
+        self.origin = self._scaled(candidates[:: n // 4096 + 1].to(kind)).mean(0)
         known = candidates[:0] if known is None else known
         self.count = len(known)
         self.centers = self.origin.new_empty(self.count + k, width)
-        self.centers[: self.count] = known.to(self.origin) - self.origin
+        self.centers[: self.count] = self._scaled(known.to(self.origin)) - self.origin
         self.squares = self.origin.new_empty(n)
         self.bounds = self.origin.new_full((n,), torch.inf)
         if distances is not None:
-            self.bounds.copy_(distances).square_()
+            self.bounds.copy_(self._scaled(distances)).square_()
         self.given = None if distances is None else self.bounds.clone()
         self.exact = torch.zeros(n, dtype=torch.bool, device=candidates.device)
         self.seen = torch.zeros(n, dtype=torch.int64, device=candidates.device)
@@ -115,15 +120,18 @@ class _Search:
         return Picks(torch.tensor(self.positions, dtype=torch.int64, device=device), distances)
 
     def rows(self, positions: torch.Tensor | slice) -> torch.Tensor:
-        rows: torch.Tensor = self.candidates[positions].to(self.origin.dtype) - self.origin
-        return rows
+        return self._scaled(self.candidates[positions].to(self.origin.dtype)) - self.origin
+
+    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.scale == 1 else x * self.scale
 
     def pick(self, position: int, square: float) -> None:
         self.positions.append(position)
-        self.distances.append(square**0.5)
+        self.distances.append(square**0.5 / self.scale)
         self.centers[self.count] = self.rows(slice(position, position + 1))[0]
         self.count += 1
         self.bounds[position] = -1
+        self.exact[position] = True  # so that no distance is put in its place
 
     def bound_all(self) -> None:
         """One pass over all candidates."""

@@ -19,6 +19,7 @@ import torch
 
 from querist.strategies.geometry.centers import ROWS, Centers, coarse_type
 from querist.strategies.geometry.factors import Factors
+from querist.strategies.geometry.scaling import exact_scale
 from querist.strategies.geometry.weights import Weights
 
 BATCH = 256
@@ -57,7 +58,7 @@ def kmeans_plus_plus(
     k = min(k, len(points))
     if k == 0:
         return torch.empty(0, dtype=torch.int64)
-    search = _Draws(points, generator)
+    search = _Draws(points, generator, known)
     if known is not None and len(known):
         search.start_at(known)
     elif longest_first:
@@ -84,17 +85,26 @@ def _and_others(picked: list[int], n: int, k: int, generator: torch.Generator) -
 class _Draws:
     """The weights that proposals are drawn by, and what was picked.
 
+    Weights and lengths are on the CPU, wherever the points are. Distances are taken of points near
+    1, so that their squares fit into their type.
+
     Args:
         points: to draw from.
         generator: of the draws.
+        known: what is there already.
     """
 
-    def __init__(self, points: Factors, generator: torch.Generator) -> None:
+    def __init__(
+        self, points: Factors, generator: torch.Generator, known: Factors | None = None
+    ) -> None:
         self.points, self.generator = points, generator
+        self.scale = exact_scale(points.right, None if known is None else known.right)
+        self.left_scale = exact_scale(points.left)
         self.origin: torch.Tensor | None = None
         if points.left is None:
             # Around the mean, products lose fewer digits to what all have in common.
-            self.origin = points.right[:: len(points) // 4096 + 1].to(points.kind).mean(0)
+            some = points.right[:: len(points) // 4096 + 1].to(points.kind)
+            self.origin = _scaled(some, self.scale).mean(0)
         self.lengths = torch.empty(len(points), dtype=points.kind)
         self.positions: list[int] = []
         self.refused = 0
@@ -131,27 +141,34 @@ class _Draws:
         for begin in range(0, len(self.points), ROWS):
             part = self.take(slice(begin, begin + ROWS))
             squares = part.squares()
-            torch.sqrt(squares, out=self.lengths[begin : begin + ROWS])
+            self.lengths[begin : begin + ROWS] = squares.sqrt()
             yield part, squares
 
     def from_here(self, points: Factors) -> Factors:
         """Points in the type of distances, seen from the origin."""
-        if self.origin is None:
-            return points.take(slice(None))
-        return Factors(points.right.to(self.points.kind) - self.origin)
+        right = _scaled(points.right.to(self.points.right.device, self.points.kind), self.scale)
+        if self.origin is not None:
+            return Factors(right - self.origin)
+        left = points.left
+        if left is not None:
+            left = _scaled(left.to(right), self.left_scale)
+        return Factors(right, left)
 
     def take(self, positions: torch.Tensor | slice) -> Factors:
         """Some points."""
+        if isinstance(positions, torch.Tensor):
+            positions = positions.to(self.points.right.device)
         left = None if self.points.left is None else self.points.left[positions]
         return self.from_here(Factors(self.points.right[positions], left))
 
     def bounds(self, centers: Factors) -> torch.Tensor:
         """At least the squared distance of every point to the nearest of `centers` `(n,)`."""
         if self.origin is None:
-            return torch.cat([_nearest(part, squares, centers) for part, squares in self.parts()])
+            found = [_nearest(part, squares, centers).cpu() for part, squares in self.parts()]
+            return torch.cat(found)
         kind = coarse_type(centers.right.device, len(self.points), len(centers))
         near = Centers.of(centers.right, coarse=kind)
-        return torch.cat([near.bounds(part.right, squares) for part, squares in self.parts()])
+        return torch.cat([near.bounds(part.right, squares).cpu() for part, squares in self.parts()])
 
     def draw(self, wanted: int) -> None:
         """Some proposals, of which up to `wanted` are accepted."""
@@ -159,9 +176,9 @@ class _Draws:
         at, weights = self.weights.propose(size, self.generator)
         chances = torch.rand(size, generator=self.generator, dtype=torch.float64)
         proposed = self.take(at)
-        nearest = proposed.squared_distances(self.centers).amin(1).double().numpy()
+        nearest = proposed.squared_distances(self.centers).amin(1).double().numpy(force=True)
         # What one accepted proposal is to the others, which were drawn before it was a centre.
-        between = proposed.squared_distances(proposed).double().numpy()
+        between = proposed.squared_distances(proposed).double().numpy(force=True)
         limits = (chances * weights.double()).numpy()
         accepted: list[int] = []
         for number in range(size):
@@ -176,7 +193,7 @@ class _Draws:
         self.weights.put(at, torch.from_numpy(nearest).minimum(weights.double()))
         if accepted:
             self.positions += at[accepted].tolist()
-            new = proposed.take(torch.tensor(accepted))
+            new = proposed.take(torch.tensor(accepted, device=proposed.right.device))
             self.centers = self.centers.join(new)
             self.shortest = min(self.shortest, float(new.squares().min()) ** 0.5)
 
@@ -194,6 +211,10 @@ class _Draws:
             # are short, as gradients of sure predictions are, that is most of what can be known.
             self.weights.lower((self.lengths + self.shortest).square_().mul_(ROUNDED_UP))
             self.reach = self.shortest
+
+
+def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return x if scale == 1 else x * scale
 
 
 def _nearest(points: Factors, squares: torch.Tensor, centers: Factors) -> torch.Tensor:

@@ -28,26 +28,31 @@ class Points:
 
     Args:
         values: what is moved and scaled; it is read only.
+        more: points after these `(m, d)`, which need not be copied to lie beside them.
 
     Attributes:
         scale: what distances have to be multiplied with to be those of `values`.
     """
 
-    def __init__(self, values: torch.Tensor) -> None:
+    def __init__(self, values: torch.Tensor, more: torch.Tensor | None = None) -> None:
         self.values = values
-        some = values[:: max(1, len(values) // ROWS)]
-        self._middle = some.mean(0) if len(values) else values.new_zeros(values.shape[1])
-        low, high = values.aminmax() if values.numel() else (values.new_zeros(()),) * 2
+        self._more = values[:0] if more is None else more.to(values)
+        n = len(self)
+        some = self._at(torch.arange(0, n, max(1, n // ROWS), device=values.device))
+        self._middle = some.mean(0) if n else values.new_zeros(values.shape[1])
+        ends = [part.aminmax() for part in (values, self._more) if part.numel()]
+        low, high = min((e.min for e in ends), default=0), max((e.max for e in ends), default=0)
         spread = float(high / 2 - low / 2)
         self.scale = 2 * spread if spread > 0 else 1.0
         self._kept: torch.Tensor | None = None
-        if values.numel() * 4 <= HELD:
-            self._kept = torch.empty(values.shape, dtype=torch.float32, device=values.device)
-            for begin in range(0, len(values), ROWS):
-                self._kept[begin : begin + ROWS] = self.moved(values[begin : begin + ROWS])
+        if n * values.shape[1] * 4 <= HELD:
+            kept = torch.empty(n, values.shape[1], dtype=torch.float32, device=values.device)
+            for begin, end, rows in self.chunks():
+                kept[begin:end] = rows
+            self._kept = kept
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.values) + len(self._more)
 
     @property
     def device(self) -> torch.device:
@@ -64,7 +69,11 @@ class Points:
         """The points from `begin` to before `end`, `(m, d)`."""
         if self._kept is not None:
             return self._kept[begin:end]
-        return self.moved(self.values[begin:end])
+        size = len(self.values)
+        found = self.values[begin:end]
+        if end > size:
+            found = torch.cat([found, self._more[max(begin - size, 0) : end - size]])
+        return self.moved(found)
 
     def chunks(self, rows: int = ROWS) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Where a chunk begins and ends, and its points."""
@@ -77,7 +86,18 @@ class Points:
         positions = positions.to(self.device)
         if self._kept is not None:
             return self._kept[positions]
-        return self.moved(self.values[positions])
+        return self.moved(self._at(positions))
+
+    def _at(self, positions: torch.Tensor) -> torch.Tensor:
+        """The values at these positions `(m,)`, a copy `(m, d)`."""
+        size = len(self.values)
+        if not len(self._more):
+            return self.values[positions]
+        found = self.values.new_empty(len(positions), self.values.shape[1])
+        added = positions >= size
+        found[~added] = self.values[positions[~added]]
+        found[added] = self._more[positions[added] - size]
+        return found
 
 
 def squares(x: torch.Tensor) -> torch.Tensor:

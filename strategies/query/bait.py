@@ -82,17 +82,28 @@ class Bait:
         """The n samples, in the order in which they were taken.
 
         Raises:
-            StrategyError: the last layer has too many weights, or the candidates take too much
-                memory.
+            StrategyError: the last layer has too many weights, the candidates take too much
+                memory, or the samples are too large for double precision.
         """
         check_count(n)
         require_views(context.learner, self.needs, "bait")
-        size = len(context.unlabeled)
-        n = min(n, size)
+        n = min(n, len(context.unlabeled))
         if n == 0:
             return Selection((), ())
         view = self.space.view(context.learner)
-        directions = self._directions(context, view)
+        try:
+            return in_order(context, self._batch(context, view, n))
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise StrategyError(
+                f"bait cannot invert the Fisher matrix of {view} this large or this alike in "
+                f"double precision, with a ridge of {self.ridge:g}: scale them to a variance of "
+                "about 1, or set ridge higher"
+            ) from error
+
+    def _batch(self, context: QueryContext, view: View, n: int) -> torch.Tensor:
+        """Positions of the n samples, in the order in which they were taken `(n,)`."""
+        size = len(context.unlabeled)
+        directions = self._directions(context, view, n)
         known, fisher = self._information(context, view, directions)
         positions = torch.arange(size)
         if size > max(n, self.candidates):
@@ -103,9 +114,9 @@ class Bait:
         taken = [design.take() for _ in range(min(len(positions), round(self.oversample * n)))]
         while len(taken) > n:
             taken.remove(design.drop(taken))
-        return in_order(context, positions[torch.tensor(taken)])
+        return positions[torch.tensor(taken)]
 
-    def _directions(self, context: QueryContext, view: View) -> torch.Tensor | None:
+    def _directions(self, context: QueryContext, view: View, n: int) -> torch.Tensor | None:
         """What embeddings are multiplied with `(d, dimensions)`; None = nothing."""
         first = context.unlabeled[:1]
         proba, inputs = context.look(first, View.PROBABILITIES, view)
@@ -118,11 +129,12 @@ class Bait:
                 f"{max(1, MOST_WEIGHTS // outputs)} or less"
             )
         held = d + 3 * outputs**2
-        if held * min(self.candidates, len(context.unlabeled)) > MOST_NUMBERS:
+        candidates = min(max(n, self.candidates), len(context.unlabeled))
+        if held * candidates > MOST_NUMBERS:
             raise StrategyError(
                 f"bait holds {held:,} numbers of each candidate, and those of "
-                f"{self.candidates:,} candidates are more than {MOST_NUMBERS:,}: set candidates to "
-                f"{MOST_NUMBERS // held:,} or less"
+                f"{candidates:,} candidates are more than {MOST_NUMBERS:,}: set candidates to "
+                f"{MOST_NUMBERS // held:,} or less, and ask for no more samples than that"
             )
         if d == inputs.shape[1]:
             return None

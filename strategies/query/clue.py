@@ -12,7 +12,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.geometry.kmeans import Clusters, k_means
-from querist.strategies.geometry.points import Points
+from querist.strategies.geometry.points import ROWS, Points
 from querist.strategies.options import finite_number
 from querist.strategies.query.entropy import entropy_scores
 from querist.strategies.query.scoring import check_count, in_order
@@ -62,11 +62,10 @@ class Clue:
         if n == 0:
             return Selection((), ())
         view = self.space.view(context.learner)
-        # Streamed together, so that the learner passes the pool once.
-        weights = torch.cat(
-            [self._weights(proba) for _, proba, _ in context.stream(View.PROBABILITIES, view)]
-        )
-        points = Points(context.gather(view))
+        # Gathered together, so that the learner passes the pool once.
+        probabilities, values = context.gather_all(View.PROBABILITIES, view)
+        weights = torch.cat([self._weights(part) for part in probabilities.split(ROWS)])
+        points = Points(values)
         clusters = k_means(points, n, context.generator, weights)
         middles = _heaviest_first(clusters, weights)[:n]
         others = weights.argsort(descending=True, stable=True)

@@ -43,7 +43,7 @@ class ClusterMargin:
 
     about = About(
         paper="Citovsky et al., Batch Active Learning at Scale, 2021, arXiv:2107.14263",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + m² d for m candidates, at most 4,000",
     )
 

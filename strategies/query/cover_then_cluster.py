@@ -39,7 +39,7 @@ class CoverThenCluster:
         paper="Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for "
         "All Label Budgets, 2024, arXiv:2412.20644; Zhdanov, Diverse mini-batch Active Learning, "
         "2019, arXiv:1901.05954",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + cover_beta² k² d, then n c + 30 cluster_beta k² d",
     )
 

@@ -61,7 +61,7 @@ class DBAL:
 
     about = About(
         paper="Zhdanov, Diverse mini-batch Active Learning, 2019, arXiv:1901.05954",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + 30 beta k² d",
     )
 

@@ -14,18 +14,12 @@ from querist.registry import register
 from querist.strategies.options import finite_number, one_of
 from querist.strategies.query.entropy import entropy_scores
 from querist.strategies.query.least_confidence import least_confidence_scores
-from querist.strategies.query.margin import margin_scores
+from querist.strategies.query.margin import one_less_margin
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.space import Space
 from querist.strategies.query.stochastic import Batch
 from querist.values import Selection
 from querist.views import View, require_views
-
-
-def one_less_margin(probabilities: torch.Tensor) -> torch.Tensor:
-    """1 less the gap between the two most probable classes: `(m, c)` -> `(m,)` in 0 .. 1."""
-    return 1 + margin_scores(probabilities)
-
 
 SCORES = {
     "entropy": entropy_scores,
@@ -57,7 +51,7 @@ class DensityWeighted:
     about = About(
         paper="Settles and Craven, An Analysis of Active Learning Strategies for Sequence Labeling "
         "Tasks, 2008, doi:10.3115/1613715.1613855",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + n d",
     )
 

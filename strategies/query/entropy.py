@@ -26,6 +26,9 @@ def entropy_scores(probabilities: torch.Tensor) -> torch.Tensor:
 class Entropy:
     """The samples whose predicted class has the highest entropy.
 
+    With many classes and few labels it is worse than random sampling (letter, 26 classes: area
+    0.585 against 0.725): take `margin` there.
+
     Args:
         batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
             `querist.strategies.query.stochastic.Batch`; the score that has a power is the entropy.

@@ -55,7 +55,7 @@ class ExpectedErrorReduction:
     about = About(
         paper="Roy and McCallum, Toward Optimal Active Learning through Sampling Estimation of "
         "Error Reduction, 2001, ICML",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n (c^3 e^2 + s c^2 e + l c^2 e), e = 33 weights a class, s = 200 targets",
     )
 

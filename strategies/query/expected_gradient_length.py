@@ -31,7 +31,7 @@ def expected_gradient_lengths(probabilities: torch.Tensor, inputs: torch.Tensor)
     others = (row_sums(squares)[:, None] - squares).clamp_min_(0)
     errors = others.add_((1 - p).square()).sqrt_()
     lengths = (row_sums(inputs.double().square()) + 1).sqrt_()
-    return row_sums(p * errors) * lengths
+    return row_sums(p * errors) * lengths.to(p.device)
 
 
 @register("query", "expected_gradient_length")
@@ -48,7 +48,7 @@ class ExpectedGradientLength:
 
     about = About(
         paper="Settles, Craven and Ray, Multiple-Instance Active Learning, 2007, NIPS 20",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n (c + d)",
     )
 

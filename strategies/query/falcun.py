@@ -12,7 +12,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.options import finite_number
-from querist.strategies.query.margin import margin_scores
+from querist.strategies.query.margin import one_less_margin
 from querist.strategies.query.scoring import check_count, in_order
 from querist.values import Selection
 from querist.views import View, require_views
@@ -53,7 +53,7 @@ class Falcun:
             return in_order(context, torch.empty(0, dtype=torch.int64))
         # One class after the other in memory: differences to one prediction are then fast.
         columns = probabilities.float().T.contiguous()
-        uncertainty = (1 + margin_scores(probabilities)).float().clamp(0, 1)
+        uncertainty = one_less_margin(probabilities).float().clamp(0, 1)
         distance = uncertainty.clone()
         relevance = uncertainty + distance
         picks: list[int] = []

@@ -55,9 +55,9 @@ class GreedyBoth:
         if n == 0:
             return Selection((), ())
         view = self.space.view(context.learner)
-        # Streamed together, so that the learner passes the pool once.
-        numbers = torch.cat([y for _, y, _ in context.stream(View.NUMBERS, view)]).double()
-        values = context.gather(view)
+        # Gathered together, so that the learner passes the pool once.
+        numbers, values = context.gather_all(View.NUMBERS, view)
+        numbers = numbers.double()
         search = _Search(Points(values), numbers.to(values.device))
         if len(context.labeled):
             labels = context.labeled.targets.reshape(len(context.labeled), -1)

@@ -51,6 +51,10 @@ class KMeansPlusPlus:
         view = self.space.view(context.learner)
         if min(n, len(context.unlabeled)) == 0:
             return in_order(context, torch.empty(0, dtype=torch.int64))
-        known = Factors(context.of_labeled(view)) if len(context.labeled) else None
-        points = Factors(context.gather(view))
-        return in_order(context, kmeans_plus_plus(points, n, context.generator, known=known))
+        values = context.gather(view)
+        known = None
+        if len(context.labeled):
+            # Many candidates lie in a file, also where the learner computes on a GPU.
+            known = Factors(context.of_labeled(view).to(values.device))
+        picks = kmeans_plus_plus(Factors(values), n, context.generator, known=known)
+        return in_order(context, picks)

@@ -25,6 +25,9 @@ def least_confidence_scores(probabilities: torch.Tensor) -> torch.Tensor:
 class LeastConfidence:
     """The samples whose most probable class is the least probable.
 
+    With many classes and few labels it is worse than random sampling (letter, 26 classes: area
+    0.644 against 0.725): take `margin` there.
+
     Args:
         batch: `top` chooses the highest scores. `power`, `softmax` and `softrank` draw by them, see
             `querist.strategies.query.stochastic.Batch`; the score that has a power is 1 - max p.

@@ -23,6 +23,11 @@ def margin_scores(probabilities: torch.Tensor) -> torch.Tensor:
     return second - first
 
 
+def one_less_margin(probabilities: torch.Tensor) -> torch.Tensor:
+    """1 less the gap between the two most probable classes: `(m, c)` -> `(m,)` in 0 .. 1."""
+    return 1 + margin_scores(probabilities)
+
+
 @register("query", "margin")
 class Margin:
     """The samples whose two most probable classes are closest to each other.

@@ -22,7 +22,8 @@ class Space:
     Args:
         space: `embeddings`, which not every learner has; `features`, which are the same for every
             learner and need none that is trained; or `auto`, which takes embeddings where the
-            learner has them, else features.
+            learner has them, else features; features, too, as long as the learner says by an
+            attribute `fitted` that it was never trained.
 
     Raises:
         ConfigurationError: it is none of these.
@@ -43,7 +44,8 @@ class Space:
             StrategyError: it has no embeddings, and they were wanted.
         """
         if self.name == "auto":
-            return View.EMBEDDINGS if View.EMBEDDINGS in views_of(learner) else View.FEATURES
+            there = View.EMBEDDINGS in views_of(learner) and getattr(learner, "fitted", True)
+            return View.EMBEDDINGS if there else View.FEATURES
         require_views(learner, (self.needs,), f"a query strategy with space={self.name}")
         return self.needs
 

@@ -70,12 +70,10 @@ class TypiClust:
         n = min(n, unlabeled)
         if n == 0:
             return in_order(context, torch.empty(0, dtype=torch.int64))
-        values = self.space.all(context)
         labeled = len(context.labeled.indices)
-        if labeled:
-            known = self.space.of(context, context.labeled.indices)
-            values = torch.cat([values, known.to(values)])
-        points = Points(values)
+        known = self.space.of(context, context.labeled.indices) if labeled else None
+        # Beside each other, and not in one tensor: the pool may lie in a mapped file.
+        points = Points(self.space.all(context), known)
         wanted = min(n + labeled, self.max_clusters)
         clusters = k_means(points, wanted, context.generator, per_centre=PER_CENTRE)
         queues = self._queues(points, clusters.nearest.cpu(), unlabeled, n)

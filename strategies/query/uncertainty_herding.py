@@ -24,9 +24,6 @@ from querist.views import View
 REFERENCES = 10_000
 """Of more candidates so many are drawn that are to be covered; all may be chosen."""
 
-LEAST = 1e-6
-"""A bandwidth below is not told from none; 1 is how far all candidates are spread."""
-
 
 @register("query", "uncertainty_herding")
 class UncertaintyHerding:
@@ -52,7 +49,7 @@ class UncertaintyHerding:
     about = About(
         paper="Bae, Oliveira and Sutherland, Uncertainty Herding: One Active Learning Method for "
         "All Label Budgets, 2024, arXiv:2412.20644",
-        needs=(View.PROBABILITIES,),
+        needs=(View.PROBABILITIES, View.FEATURES),
         cost="n c + beta² k² d, at most n c + 10,000 beta k d",
     )
 
@@ -86,7 +83,7 @@ class UncertaintyHerding:
         if len(x) > REFERENCES:
             drawn = distinct_positions(len(x), REFERENCES, context.generator).sort().values
             x, weights = points.take(drawn), weights[drawn]
-        coverage = Coverage(x, max(bandwidth, LEAST), torch.Tensor.exp_, known, weights)
+        coverage = Coverage(x, bandwidth, torch.Tensor.exp_, known, weights)
         picks = most_covering(points, coverage, n, context.generator).tolist()
         return counted_down([uncertain.indices[pick] for pick in picks])
 

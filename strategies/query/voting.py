@@ -14,14 +14,12 @@ import torch
 
 from querist.context import QueryContext
 from querist.errors import StrategyError
-from querist.protocols import Predictor
 from querist.strategies.options import one_of
 from querist.strategies.query.random import Random
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.stochastic import TOP, Batch
 from querist.values import Selection, Task
-from querist.view_checks import check_numbers, check_probabilities
-from querist.views import View, require_views, views_of
+from querist.views import View, look, require_views, views_of
 
 VoteScore = Callable[[Iterable[torch.Tensor]], torch.Tensor]
 """The members' predictions, each `(m, ...)` in float64 -> scores `(m,)`, higher = more wanted."""
@@ -123,37 +121,30 @@ def select_by_vote(
     if len(members) == 1:
         return Random().sample(context, n)
     scored = (
-        (indices, score(_predictions(members, task, indices, features)))
-        for indices, features in context.chunks()
+        (indices, score(_predictions(context, _ONE[task], indices, own)))
+        for indices, own in context.stream(_ONE[task])
     )
     return batch.among(context, n, scored)
 
 
 def _predictions(
-    members: Iterable[Predictor], task: Task, indices: torch.Tensor, features: torch.Tensor
+    context: QueryContext, view: View, indices: torch.Tensor, own: torch.Tensor
 ) -> Iterator[torch.Tensor]:
     """What each member predicts, one after the other, so that few are in memory at once."""
-    shape = None
-    for number, member in enumerate(members):
+    # Half precision, and float32 where members nearly agree, would make ties of differences.
+    yield own.double().cpu()
+    features = context.pool.features(indices)
+    for number, member in enumerate(context.committee, 1):
         try:
-            if task is Task.CLASSIFICATION:
-                predicted = member.predict_proba(features)
-                check_probabilities(predicted, indices)
-            else:
-                predicted = member.predict(features)
-                check_numbers(predicted, indices)
+            (predicted,) = look(member, (view,), features, indices)
         except StrategyError as error:
-            if number == 0:
-                raise
             raise StrategyError(f"of other learner {number} in the committee, {error}") from error
-        if shape not in (None, predicted.shape):
+        if predicted.shape != own.shape:
             raise StrategyError(
-                f"members of a committee predict alike, not the shapes {tuple(shape or ())} and "
+                f"members of a committee predict alike, not the shapes {tuple(own.shape)} and "
                 f"{tuple(predicted.shape)}: check the learners' models"
             )
-        shape = predicted.shape
-        # Half precision, and float32 where members nearly agree, would make ties of differences.
-        yield predicted.double()
+        yield predicted.double().cpu()
 
 
 def vote_counts(members: Iterable[torch.Tensor]) -> tuple[torch.Tensor, int]:

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from querist.errors import LearnerError
@@ -103,8 +104,9 @@ def test_what_there_is_is_known_before_a_fit(estimator: Any, embeds: bool, sampl
         RandomForestClassifier(n_estimators=5, random_state=0),
         BaggingClassifier(n_estimators=5, random_state=0, max_features=0.5, max_samples=0.3),
         make_pipeline(StandardScaler(), BaggingClassifier(n_estimators=5, random_state=0)),
+        BaggingClassifier(LinearSVC(), n_estimators=5, random_state=0, max_samples=0.3),
     ],
-    ids=["forest", "bagging", "pipeline"],
+    ids=["forest", "bagging", "pipeline", "votes"],
 )
 def test_the_mean_of_the_members_is_what_is_predicted(estimator: Any) -> None:
     """With classes 1, 5 and 9, of which a small draw may miss one."""

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from querist.errors import ConfigurationError
-from querist.values import MetrologyRecord
+from querist.errors import ConfigurationError, StrategyError
+from querist.runs.needs import check_views
+from querist.strategies.query.sequence import InSequence
+from querist.values import MetrologyRecord, Task
 
 KAPPA = {"name": "stabilizing_predictions"}
 
@@ -63,3 +65,15 @@ def test_without_training_there_is_no_train_loss(new_run: Any) -> None:
 def test_without_metrology_there_is_nothing_to_stop_by(new_run: Any) -> None:
     with pytest.raises(ConfigurationError, match="'f1', which nothing measures: add f1 to"):
         new_run(stop=above("f1"), strategies={"metrology": []}, driver={"skip_metrology": True})
+
+
+class _NoSamples:
+    """A learner that has class probabilities, and no models of its own."""
+
+    task = Task.CLASSIFICATION
+
+
+def test_the_nested_strategy_that_asks_is_named() -> None:
+    nested = InSequence([{"name": "margin", "keep": 5}, {"name": "bald"}])
+    with pytest.raises(StrategyError, match="^'bald' in the query strategy 'sequence' needs"):
+        check_views(cast(Any, _NoSamples()), [("sequence", nested)])

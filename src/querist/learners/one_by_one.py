@@ -100,6 +100,11 @@ class OneByOne(MeanOfSamples):
         return torch.stack([member.predict(features) for member in self.members])
 
     @property
+    def fitted(self) -> bool:
+        """Whether all members can be asked for their embeddings yet."""
+        return all(getattr(member, "fitted", True) for member in self.members)
+
+    @property
     def views(self) -> frozenset[View]:
         """Embeddings, where all members have them."""
         return frozenset({View.EMBEDDINGS}).intersection(

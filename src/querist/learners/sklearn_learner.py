@@ -172,6 +172,11 @@ class SklearnLearner:
         return self._of_rows(features, lambda given: self._estimator().predict(given))
 
     @property
+    def fitted(self) -> bool:
+        """Whether it can be asked yet: what `views` names is there after the first training."""
+        return self._fitted is not None
+
+    @property
     def views(self) -> frozenset[View]:
         """Embeddings, of the estimators that have them."""
         return frozenset({View.EMBEDDINGS} if has_embeddings(self._template) else ())

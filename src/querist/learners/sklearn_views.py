@@ -58,12 +58,18 @@ def has_members(estimator: Any) -> bool:
 
 
 def member_probabilities(estimator: Any, features: Array) -> Iterator[Array]:
-    """Class probabilities of each member `(n, k)`, over the estimator's `classes_`, n not 0."""
+    """Class probabilities of each member `(n, k)`, over the estimator's `classes_`, n not 0.
+
+    A member of a bagging that has none votes: 1 for the class that it predicts.
+    """
     for member, given in _members(estimator, features):
-        said = member.predict_proba(given)
+        whole = np.zeros((len(given), len(_steps(estimator)[1].classes_)))
         # A member of a bagging may have met some of the classes only, which it knows by number.
-        whole = np.zeros((len(said), len(_steps(estimator)[1].classes_)))
-        whole[:, np.asarray(member.classes_).astype(np.int64)] = said
+        if hasattr(member, "predict_proba"):
+            said = member.predict_proba(given)
+            whole[:, np.asarray(member.classes_).astype(np.int64)] = said
+        else:
+            whole[np.arange(len(given)), np.asarray(member.predict(given)).astype(np.int64)] = 1
         yield whole
 
 

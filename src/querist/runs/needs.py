@@ -49,7 +49,21 @@ def check_views(learner: Learner, query: Iterable[tuple[str, QueryStrategy]]) ->
         StrategyError: which one, what is missing, and what the learner can run.
     """
     for name, strategy in query:
-        require_views(learner, needs_of(strategy), f"the query strategy {name!r}")
+        _check_views(learner, strategy, f"the query strategy {name!r}")
+
+
+def _check_views(learner: Learner, strategy: Any, what: str) -> None:
+    """Of nested strategies first, so that the one that asks is named."""
+    nested = getattr(strategy, "strategies", ())
+    for inner in nested if isinstance(nested, list | tuple) else ():
+        _check_views(learner, inner, f"{_name(inner)!r} in {what}")
+    require_views(learner, needs_of(strategy), what)
+
+
+def _name(strategy: Any) -> str:
+    """What a query strategy is registered as, else its class."""
+    kind = type(strategy)
+    return next((one.name for one in components("query") if one.factory is kind), kind.__name__)
 
 
 def metrics_of(metrology: Iterable[Any]) -> set[str] | None:

@@ -25,6 +25,7 @@ from querist.testing.predictors import (
     LinearSoftmax,
 )
 from querist.testing.suite import global_randomness_untouched, refusal, run_suite
+from querist.testing.watched import Watched
 from querist.values import Selection, Task
 from querist.views import View, needs_of
 
@@ -188,6 +189,17 @@ class QueryStrategyContract:
         again = self._sample(self._context(features=alike), 7)
         assert first == again, f"ties were broken as {first.indices}, then as {again.indices}"
 
+    def test_survives_repeated_rows(self) -> None:
+        """Few distinct rows, most of them labeled, are chosen without repeats."""
+        rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(7))
+        for distinct, size, labeled in ((12, 600, range(8)), (4, SIZE, range(3)), (3, SIZE, ())):
+            few = rows[:distinct].repeat(-(-size // distinct), 1)[:size]
+            first, again = (
+                self._sample(self._context(features=few, labeled=tuple(labeled)), 20)
+                for _ in range(2)
+            )
+            assert first == again, f"repeats gave {first.indices}, then {again.indices}"
+
     def test_survives_one_class(self) -> None:
         """All labels of one class (or one number), and a learner that is quite sure of it."""
         if self.task is Task.REGRESSION:
@@ -278,7 +290,7 @@ class QueryStrategyContract:
             named.add(View.NUMBER_SAMPLES)
         if View.FEATURES in named:  # for which embeddings stand, where space is `auto`
             named.add(View.EMBEDDINGS)
-        learner = _Watched(context.learner)
+        learner = Watched(context.learner)
         strategy.sample(replace(context, learner=learner), 5)
         more = sorted(learner.asked - named - {View.FEATURES})
         assert not more, f"it asked for {more}, and says that it needs {sorted(named)}"
@@ -307,41 +319,6 @@ def _shared_views(task: Task) -> tuple[View, ...]:
     if task is Task.REGRESSION:
         return (View.FEATURES, View.NUMBERS, View.EMBEDDINGS)
     return (View.FEATURES, View.PROBABILITIES, View.EMBEDDINGS, View.GRADIENTS)
-
-
-class _Watched:
-    """A learner that remembers what it was asked for."""
-
-    def __init__(self, learner: Any) -> None:
-        self.learner = learner
-        self.asked: set[View] = set()
-        self.task = learner.task
-        self.views = learner.views
-
-    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        self.asked |= set(views)
-        found: tuple[torch.Tensor, ...] = self.learner.look(views, features)
-        return found
-
-    def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
-        self.asked.add(View.PROBABILITIES)
-        found: torch.Tensor = self.learner.predict_proba(features)
-        return found
-
-    def predict(self, features: torch.Tensor) -> torch.Tensor:
-        self.asked.add(View.NUMBERS)
-        found: torch.Tensor = self.learner.predict(features)
-        return found
-
-    def predict_proba_samples(self, features: torch.Tensor) -> torch.Tensor:
-        self.asked.add(View.PROBABILITY_SAMPLES)
-        found: torch.Tensor = self.learner.predict_proba_samples(features)
-        return found
-
-    def predict_samples(self, features: torch.Tensor) -> torch.Tensor:
-        self.asked.add(View.NUMBER_SAMPLES)
-        found: torch.Tensor = self.learner.predict_samples(features)
-        return found
 
 
 def _contents(context: QueryContext) -> dict[str, torch.Tensor]:

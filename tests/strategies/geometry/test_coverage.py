@@ -118,3 +118,17 @@ def test_few_candidates_are_looked_at_again() -> None:
     coverage = Counting(points.take(torch.arange(2000)), 30**-0.5, torch.Tensor.exp_)
     most_covering(points, coverage, 50, torch.Generator())
     assert coverage.rows < 2000 * 6
+
+
+def test_points_that_are_alike_cover_each_other_once_at_any_width() -> None:
+    rows = torch.randn(12, 50, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
+    points = Points(rows)
+    x = points.take(torch.arange(600))
+    for width in (0.0, 1e-6, 1e-3):
+        coverage = Coverage(x, width, torch.Tensor.exp_)
+        gains = coverage.gains(x)
+        assert bool(torch.isfinite(gains).all())
+        assert float(gains.max()) <= 50
+        picks = most_covering(points, coverage, 60, torch.Generator().manual_seed(0)).tolist()
+        assert len(set(picks)) == 60
+        assert {pick % 12 for pick in picks[:12]} == set(range(12))

@@ -106,3 +106,17 @@ def test_candidates_stay_as_they_are() -> None:
     before = points.clone()
     farthest_first(points, 5, known=points[:3])
     assert torch.equal(points, before)
+
+
+@pytest.mark.parametrize("power", [-90, 70, 120])
+def test_tiny_and_huge_numbers_are_picked_from_as_others(power: int) -> None:
+    x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    plain = farthest_first(x, 20, known=x[:2])
+    moved = farthest_first(x * 2.0**power, 20, known=x[:2] * 2.0**power)
+    assert torch.equal(moved.positions, plain.positions)
+    assert torch.equal(moved.distances, plain.distances * 2.0**power)
+
+
+def test_the_first_is_not_picked_again_where_all_are_alike() -> None:
+    picks = farthest_first(torch.ones(9, 2), 9, first=4)
+    assert picks.positions.tolist() == [4, 0, 1, 2, 3, 5, 6, 7, 8]

@@ -104,3 +104,26 @@ def test_each_cluster_is_drawn_from_before_one_is_drawn_from_twice() -> None:
 def test_where_all_points_are_alike_the_rest_is_drawn_uniformly() -> None:
     picks = kmeans_plus_plus(Factors(torch.zeros(30, 2), torch.zeros(30, 2)), 7, seeded(0))
     assert len(set(picks.tolist())) == 7
+
+
+@pytest.mark.parametrize("power", [-90, 70, 120])
+def test_tiny_and_huge_numbers_are_drawn_as_others(power: int) -> None:
+    generator = seeded(0)
+    x, left = torch.randn(300, 4, generator=generator), torch.randn(300, 3, generator=generator)
+    for other in (None, left):
+        plain, moved = Factors(x, other), Factors(x * 2.0**power, other)
+        for known in (False, True):
+            picks = [
+                kmeans_plus_plus(
+                    points, 20, seeded(1), known=points.take(slice(0, 2)) if known else None
+                ).tolist()
+                for points in (plain, moved)
+            ]
+            assert picks[0] == picks[1]
+
+
+def test_double_precision_may_be_as_large_as_it_gets() -> None:
+    x = torch.randn(50, 4, dtype=torch.float64, generator=seeded(0))
+    huge = Factors(x * 2.0**996, x)
+    picks = kmeans_plus_plus(huge, 9, seeded(1), longest_first=True)
+    assert torch.equal(picks, kmeans_plus_plus(Factors(x, x), 9, seeded(1), longest_first=True))

@@ -69,3 +69,21 @@ def test_the_median_distance_counts_all_pairs() -> None:
     """Of 0, 1, 3 (each with itself, too): 0 0 0 1 1 2 2 3 3."""
     assert median_distance(torch.tensor([[0.0], [1.0], [3.0]])) == pytest.approx(1)
     assert median_distance(torch.zeros(5, 2)) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("held", [0, 2**31])
+@pytest.mark.parametrize("size", [0, 3, 5000])
+def test_more_points_are_as_if_they_lay_behind(
+    held: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELD", held)
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(size, 3, generator=draw), 5 + torch.randn(70, 3, generator=draw)
+    apart, together = Points(x, y), Points(torch.cat([x, y]))
+    assert len(apart) == len(together)
+    assert apart.scale == together.scale
+    some = torch.randperm(len(together), generator=draw)[:50]
+    assert torch.equal(apart.take(some), together.take(some))
+    for (_, _, a), (_, _, b) in zip(apart.chunks(), together.chunks(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(apart.rows(size // 2, size + 9), together.rows(size // 2, size + 9))

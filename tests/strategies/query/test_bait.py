@@ -118,3 +118,18 @@ def test_too_many_candidates_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_options_are_checked(options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         Bait(**options)  # type: ignore[arg-type]
+
+
+def test_candidates_are_at_least_as_many_as_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("querist.strategies.query.bait.MOST_NUMBERS", 500)
+    with pytest.raises(StrategyError, match="those of 20 candidates.*ask for no more samples"):
+        Bait(candidates=16).sample(query_context(), 20)
+
+
+@pytest.mark.parametrize("labeled", [(), (4, 11, 29)])
+def test_features_too_large_to_invert_are_refused(labeled: tuple[int, ...]) -> None:
+    features = torch.randn(40, 4, generator=torch.Generator().manual_seed(7))
+    learner = LinearSoftmax(torch.ones(4, 3).double() * torch.arange(3) / 1e36)
+    context = query_context(features=features * 1e36, learner=learner, labeled=labeled)
+    with pytest.raises(StrategyError, match="ridge of 1: scale them"):
+        Bait().sample(context, 5)

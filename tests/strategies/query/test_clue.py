@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from querist.errors import ConfigurationError
+from querist.shared_views import SharedViews
 from querist.strategies.query.clue import Clue, tempered
 from querist.testing import FixedProbabilities, QueryStrategyContract, query_context
 
@@ -86,3 +89,15 @@ def test_temperature_is_that_of_the_logits() -> None:
 def test_options_are_checked(options: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError):
         Clue(**options)  # type: ignore[arg-type]
+
+
+def test_the_learner_passes_the_pool_once_even_if_nothing_is_kept() -> None:
+    seen: list[int] = []
+
+    def probabilities(features: torch.Tensor) -> torch.Tensor:
+        seen.append(len(features))
+        return features[:, :3].softmax(1)
+
+    context = query_context(learner=FixedProbabilities(probabilities))
+    Clue(space="features").sample(replace(context, shared=SharedViews(in_memory=100)), 5)
+    assert sum(seen) == len(context.unlabeled)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from querist.context import QueryContext
 from querist.errors import ConfigurationError
+from querist.shared_views import SharedViews
 from querist.strategies.query.greedy_both import GreedyBoth
 from querist.testing import FixedNumbers, QueryStrategyContract, query_context
 from querist.values import Task
@@ -90,3 +93,15 @@ def test_what_is_new_in_one_space_alone_waits() -> None:
 def test_space_is_checked() -> None:
     with pytest.raises(ConfigurationError, match="space"):
         GreedyBoth(space="pixels")
+
+
+def test_the_learner_passes_the_pool_once_even_if_nothing_is_kept() -> None:
+    seen: list[int] = []
+
+    def numbers(features: torch.Tensor) -> torch.Tensor:
+        seen.append(len(features))
+        return features[:, 0]
+
+    context = query_context(learner=FixedNumbers(numbers))
+    GreedyBoth(space="features").sample(replace(context, shared=SharedViews(in_memory=100)), 5)
+    assert sum(seen) == len(context.unlabeled)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querist.strategies.query.margin import Margin, margin_scores
+from querist.strategies.query.margin import Margin, margin_scores, one_less_margin
 from querist.testing import QueryStrategyContract, query_context
 
 
@@ -30,6 +30,7 @@ def test_scores_by_hand() -> None:
 
 def test_margin_of_a_single_class_is_one() -> None:
     assert margin_scores(torch.ones(2, 1)).tolist() == [-1.0, -1.0]
+    assert one_less_margin(torch.ones(2, 1)).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 16, 17, 40])

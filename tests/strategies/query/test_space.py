@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
-from querist.errors import ConfigurationError, StrategyError
+from querist.errors import ConfigurationError, LearnerError, StrategyError
+from querist.learners import SklearnLearner
+from querist.registry import build
 from querist.strategies.query.space import SPACES, Space
 from querist.testing import LinearNumbers, query_context
 from querist.values import Task
@@ -79,3 +82,17 @@ def test_what_was_asked_before_is_not_asked_again() -> None:
     Space("auto").all(context)
     Space("auto").of(context, context.unlabeled[[3, 1]])
     assert learner.looks == 1
+
+
+@pytest.mark.parametrize("name", ["k_center", "max_herding", "typiclust"])
+def test_before_the_first_training_features_stand_for_embeddings(name: str) -> None:
+    learner = SklearnLearner(LogisticRegression(), classes=2)
+    context = query_context(learner=learner, labeled=())
+    assert Space("auto").view(learner) is View.FEATURES
+    chosen = build("query", name, {"space": "features"}).sample(context, 5)
+    again = query_context(learner=learner, labeled=())
+    assert build("query", name, {}).sample(again, 5) == chosen
+    # It is known before the run starts what there will be.
+    assert Space("embeddings").view(learner) is View.EMBEDDINGS
+    with pytest.raises(LearnerError, match="only after it was fitted"):
+        build("query", name, {"space": "embeddings"}).sample(context, 5)

@@ -28,6 +28,7 @@ from querist.testing import (
     query_context,
 )
 from querist.values import Selection, Task
+from querist.views import View
 
 LEARNERS = Voters("learners", Task.CLASSIFICATION)
 
@@ -159,3 +160,18 @@ def test_strategies_say_whom_they_want(strategy: Any) -> None:
     }
     with pytest.raises(UnknownNameError, match="models"):
         strategy(committee="model")
+
+
+def test_what_the_learner_said_before_is_not_asked_again() -> None:
+    rows: list[int] = []
+
+    def counted(features: torch.Tensor) -> torch.Tensor:
+        rows.append(len(features))
+        return torch.tensor([0.5, 0.5], dtype=torch.float16).expand(len(features), 2)
+
+    context = query_context(learner=FixedProbabilities(counted), committee=(constant(1, 0),))
+    context.gather(View.PROBABILITIES)
+    asked = sum(rows)
+    for strategy in (VoteEntropy("learners"), ConsensusKL("learners")):
+        assert len(strategy.sample(context, 3)) == 3
+    assert sum(rows) == asked
