@@ -81,11 +81,9 @@ class ViewedPredictor(Protocol):
 
 def views_of(learner: Predictor) -> frozenset[View]:
     """What a learner can be asked for."""
-    # Late: protocols know contexts, and contexts know views.
-    from querist.protocols import SamplingPredictor
-
     found = {View.FEATURES, *getattr(learner, "views", ())}
-    samples = isinstance(learner, SamplingPredictor)
+    # A `SamplingPredictor`; that `isinstance` finds out takes as long as scoring some thousands.
+    samples = hasattr(learner, "predict_proba_samples") and hasattr(learner, "predict_samples")
     if learner.task is Task.CLASSIFICATION:
         found |= {View.PROBABILITIES, View.LOGITS, View.GRADIENTS}
         found |= {View.PROBABILITY_SAMPLES} if samples else set()
