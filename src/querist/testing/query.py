@@ -192,7 +192,7 @@ class QueryStrategyContract:
     def test_survives_repeated_rows(self) -> None:
         """Few distinct rows, most of them labeled, are chosen without repeats."""
         rows = torch.randn(12, 4, generator=torch.Generator().manual_seed(7))
-        for distinct, size, labeled in ((12, 600, range(8)), (4, SIZE, range(3)), (3, SIZE, ())):
+        for distinct, size, labeled in ((12, 600, range(8)), (4, SIZE, range(3)), (3, SIZE, (0,))):
             few = rows[:distinct].repeat(-(-size // distinct), 1)[:size]
             first, again = (
                 self._sample(self._context(features=few, labeled=tuple(labeled)), 20)
