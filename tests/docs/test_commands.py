@@ -159,6 +159,7 @@ def install(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.timeout(900)
 def test_the_commands_work(page: Path, shell: Shell) -> None:
     for block in blocks_of(page):
         if "file" in block.marks:
