@@ -19,11 +19,10 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_nested,
     choose,
-    needs_of_all,
 )
 from querist.strategies.query.scoring import check_count, counted_down
 from querist.values import Selection
@@ -31,7 +30,7 @@ from querist.views import View, require_views
 
 
 @register("query", "class_balanced")
-class ClassBalanced:
+class ClassBalanced(MadeOfOthers):
     """Another strategy's choice inside each predicted class, with quotas that even out classes.
 
     A class that has few labels so far gets more picks, as far as samples are predicted to be of it.
@@ -48,10 +47,7 @@ class ClassBalanced:
     )
 
     def __init__(self, strategy: str | Mapping[str, Any] = "margin") -> None:
-        self.strategies = [build_nested("class_balanced", strategy)]
-        self.needs = needs_of_all(self.strategies, View.PROBABILITIES)
-        self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
-        self.votes_alone = all_vote_alone(self.strategies)
+        super().__init__([build_nested("class_balanced", strategy)], View.PROBABILITIES)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """Picks whose every beginning is as balanced as can be; the scores count down to 1."""

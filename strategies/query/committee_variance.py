@@ -12,11 +12,9 @@ from collections.abc import Iterable
 import torch
 
 from querist.about import About
-from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote, sum_of
-from querist.values import Selection, Task
+from querist.strategies.query.voting import Vote, sum_of
+from querist.values import Task
 from querist.views import View
 
 
@@ -32,7 +30,7 @@ def committee_variance_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 @register("query", "committee_variance")
-class CommitteeVariance:
+class CommitteeVariance(Vote):
     """The samples whose predicted numbers vary most over a committee.
 
     Args:
@@ -52,17 +50,8 @@ class CommitteeVariance:
         cost="t n c",
     )
 
-    wants_committee = True
+    task = Task.REGRESSION
 
-    def __init__(
-        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
-    ) -> None:
-        self.voters = Voters(committee, Task.REGRESSION)
-        self.wants_committee = self.voters.others
-        self.votes_alone = self.voters.alone
-        self.needs = self.voters.needs
-        self.batch = Batch.of(batch, coldness)
-
-    def sample(self, context: QueryContext, n: int) -> Selection:
-        """The n highest variances; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, self.voters, committee_variance_scores, self.batch)
+    def score(self, members: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The variance, in the target's unit squared."""
+        return committee_variance_scores(members)

@@ -11,11 +11,8 @@ from collections.abc import Iterable
 import torch
 
 from querist.about import About
-from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote
-from querist.values import Selection, Task
+from querist.strategies.query.voting import Vote
 from querist.views import View
 
 
@@ -34,7 +31,7 @@ def consensus_kl_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 @register("query", "consensus_kl")
-class ConsensusKL:
+class ConsensusKL(Vote):
     """The samples for which a committee's members are farthest from their mean prediction.
 
     Args:
@@ -54,17 +51,6 @@ class ConsensusKL:
         cost="t n c",
     )
 
-    wants_committee = True
-
-    def __init__(
-        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
-    ) -> None:
-        self.voters = Voters(committee, Task.CLASSIFICATION)
-        self.wants_committee = self.voters.others
-        self.votes_alone = self.voters.alone
-        self.needs = self.voters.needs
-        self.batch = Batch.of(batch, coldness)
-
-    def sample(self, context: QueryContext, n: int) -> Selection:
-        """The n highest divergences, in nats; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, self.voters, consensus_kl_scores, self.batch)
+    def score(self, members: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The mean divergence, in nats."""
+        return consensus_kl_scores(members)

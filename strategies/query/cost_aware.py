@@ -19,11 +19,10 @@ from querist.errors import ConfigurationError, StrategyError
 from querist.registry import register
 from querist.strategies.options import finite_number, function_of, mapping, whole_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_nested,
     choose,
-    needs_of_all,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
@@ -34,7 +33,7 @@ CostFunction = Callable[[torch.Tensor, torch.Tensor], Any]
 
 
 @register("query", "cost_aware")
-class CostAware:
+class CostAware(MadeOfOthers):
     """The candidates with the highest score of another strategy per cost.
 
     Scores are counted from the lowest among the candidates, since a negative one divided by a cost
@@ -81,11 +80,8 @@ class CostAware:
         self.function: CostFunction | None = None
         if function is not None:
             self.function = function_of(function, "indices and features")
-        self.strategies = [build_nested("cost_aware", strategy)]
         expected = () if self.class_costs is None else (View.PROBABILITIES,)
-        self.needs = needs_of_all(self.strategies, *expected)
-        self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
-        self.votes_alone = all_vote_alone(self.strategies)
+        super().__init__([build_nested("cost_aware", strategy)], *expected)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The n highest scores per cost.

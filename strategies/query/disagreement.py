@@ -12,11 +12,8 @@ from collections.abc import Iterable
 import torch
 
 from querist.about import About
-from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote, vote_counts
-from querist.values import Selection, Task
+from querist.strategies.query.voting import Vote, vote_counts
 from querist.views import View
 
 
@@ -32,7 +29,7 @@ def disagreement_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 @register("query", "disagreement")
-class Disagreement:
+class Disagreement(Vote):
     """The samples on whose class the most pairs of a committee's members disagree.
 
     Args:
@@ -52,17 +49,6 @@ class Disagreement:
         cost="t n c",
     )
 
-    wants_committee = True
-
-    def __init__(
-        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
-    ) -> None:
-        self.voters = Voters(committee, Task.CLASSIFICATION)
-        self.wants_committee = self.voters.others
-        self.votes_alone = self.voters.alone
-        self.needs = self.voters.needs
-        self.batch = Batch.of(batch, coldness)
-
-    def sample(self, context: QueryContext, n: int) -> Selection:
-        """The n highest shares; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, self.voters, disagreement_scores, self.batch)
+    def score(self, members: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The share of pairs that vote differently."""
+        return disagreement_scores(members)

@@ -15,19 +15,17 @@ from querist.indices import without
 from querist.registry import register
 from querist.strategies.options import finite_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_list,
     choose,
-    needs_of_all,
-    one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count, counted_down
 from querist.values import Selection
 
 
 @register("query", "mixture")
-class Mixture:
+class Mixture(MadeOfOthers):
     """Each of several strategies chooses its share; later ones choose from what is left.
 
     Args:
@@ -39,11 +37,8 @@ class Mixture:
 
     def __init__(self, parts: Sequence[str | Mapping[str, Any]]) -> None:
         built = build_list("mixture", "parts", parts, keys=("share",))
-        self.strategies = [strategy for strategy, _ in built]
+        super().__init__([strategy for strategy, _ in built])
         self.shares = [_share(said.get("share", 1)) for _, said in built]
-        self.needs = needs_of_all(self.strategies)
-        self.wants_committee = one_wants_committee(self.strategies)
-        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """The parts' choices, one part after the other; the scores count down to 1.

@@ -22,12 +22,10 @@ from querist.strategies.geometry.neighbours import k_nearest
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import one_of, whole_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_nested,
     choose,
-    needs_of_all,
-    one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
@@ -42,7 +40,7 @@ QUERIES = 1024
 
 
 @register("query", "neighbours_of_labeled")
-class NeighboursOfLabeled:
+class NeighboursOfLabeled(MadeOfOthers):
     """Another strategy's choice from the nearest unlabeled neighbours of the labeled samples.
 
     The learner is asked about these candidates alone, so that an iteration costs as much for a pool
@@ -78,10 +76,7 @@ class NeighboursOfLabeled:
         self.probes = whole_number("probes", probes, least=1)
         if self.index == "approximate":
             import_faiss()
-        self.strategies = [build_nested("neighbours_of_labeled", strategy)]
-        self.needs = needs_of_all(self.strategies)
-        self.wants_committee = one_wants_committee(self.strategies)
-        self.votes_alone = all_vote_alone(self.strategies)
+        super().__init__([build_nested("neighbours_of_labeled", strategy)])
         self._folder: Path | None = None
         self._built: tuple[Pool, ApproximateNeighbours] | None = None
 

@@ -17,6 +17,7 @@ from querist.protocols import QueryStrategy
 from querist.registry import build
 from querist.values import Selection
 from querist.views import View, needs_of
+from querist.votes import all_vote_alone, one_wants_committee
 
 KEYS = ("name", "options")
 
@@ -24,6 +25,26 @@ _MAKES = (
     "{owner} combines strategies that choose from the pool, and {name} makes samples: name it "
     "beside the others in strategies.query"
 )
+
+
+class MadeOfOthers:
+    """What a strategy that is made of others says of itself.
+
+    Attributes:
+        strategies: the others.
+        needs: the views that any of them asks for, and those of its own.
+        wants_committee, votes_alone: what they say of votes.
+
+    Args:
+        strategies: the others.
+        views: what it asks for itself.
+    """
+
+    def __init__(self, strategies: Sequence[QueryStrategy], *views: View) -> None:
+        self.strategies = list(strategies)
+        self.needs = needs_of_all(self.strategies, *views)
+        self.wants_committee = one_wants_committee(self.strategies)
+        self.votes_alone = all_vote_alone(self.strategies)
 
 
 def build_nested(owner: str, given: str | Mapping[str, Any]) -> QueryStrategy:
@@ -111,17 +132,6 @@ def needs_of_all(strategies: Iterable[QueryStrategy], *more: View) -> tuple[View
 def one_makes_samples(strategies: Iterable[QueryStrategy]) -> bool:
     """Whether any of the strategies says that it makes samples which no pool holds."""
     return any(getattr(strategy, "makes_samples", False) for strategy in strategies)
-
-
-def one_wants_committee(strategies: Iterable[QueryStrategy]) -> bool:
-    """Whether any of the strategies asks for votes."""
-    return any(getattr(strategy, "wants_committee", False) for strategy in strategies)
-
-
-def all_vote_alone(strategies: Iterable[QueryStrategy]) -> bool:
-    """Whether those that ask for votes do with the learner's own models."""
-    asking = [one for one in strategies if getattr(one, "wants_committee", False)]
-    return all(getattr(one, "votes_alone", False) for one in asking)
 
 
 def among(context: QueryContext, candidates: torch.Tensor) -> QueryContext:

@@ -17,19 +17,17 @@ from querist.errors import ConfigurationError
 from querist.registry import register
 from querist.strategies.options import finite_number, whole_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_list,
     choose,
-    needs_of_all,
-    one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 
 
 @register("query", "sequence")
-class InSequence:
+class InSequence(MadeOfOthers):
     """Filters the pool by one strategy after the other, and chooses by the last one.
 
     Args:
@@ -47,16 +45,13 @@ class InSequence:
                 "stages of sequence are at least two, one to filter and one to choose, not 1: add "
                 "one, or use the strategy alone"
             )
-        self.strategies = [strategy for strategy, _ in built]
+        super().__init__([strategy for strategy, _ in built])
         self._keep = [_kept(said, number) for number, (_, said) in enumerate(built[:-1])]
         if built[-1][1]:
             raise ConfigurationError(
                 f"the last of the stages of sequence keeps what is wanted, not "
                 f"{dict(built[-1][1])}: remove it, or add a stage"
             )
-        self.needs = needs_of_all(self.strategies)
-        self.wants_committee = one_wants_committee(self.strategies)
-        self.votes_alone = all_vote_alone(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the last stage chooses, with its scores."""

@@ -13,18 +13,17 @@ from querist.strategies.drawing import distinct_positions
 from querist.strategies.options import share as checked_share
 from querist.strategies.options import whole_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     among,
     build_nested,
     choose,
-    needs_of_all,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
 
 
 @register("query", "subsample")
-class Subsample:
+class Subsample(MadeOfOthers):
     """Another strategy's choice from candidates that are drawn at random in every iteration.
 
     The learner is asked about the drawn ones alone, so that the cost is that of the part.
@@ -50,10 +49,7 @@ class Subsample:
             )
         self.size = None if size is None else whole_number("size", size, least=1)
         self.share = None if share is None else checked_share("share", share)
-        self.strategies = [build_nested("subsample", strategy)]
-        self.needs = needs_of_all(self.strategies)
-        self.wants_committee = bool(getattr(self.strategies[0], "wants_committee", False))
-        self.votes_alone = all_vote_alone(self.strategies)
+        super().__init__([build_nested("subsample", strategy)])
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """What the strategy chooses from the drawn candidates, with its scores."""

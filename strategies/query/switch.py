@@ -14,11 +14,9 @@ from querist.protocols import QueryStrategy
 from querist.registry import register
 from querist.strategies.options import whole_number
 from querist.strategies.query.nested import (
-    all_vote_alone,
+    MadeOfOthers,
     build_list,
-    needs_of_all,
     one_makes_samples,
-    one_wants_committee,
 )
 from querist.strategies.query.scoring import check_count
 from querist.values import Selection
@@ -32,7 +30,7 @@ CONDITIONS = (
 
 
 @register("query", "switch")
-class Switch:
+class Switch(MadeOfOthers):
     """The first of its stages that is not over chooses all samples of an iteration.
 
     Args:
@@ -53,16 +51,13 @@ class Switch:
                 "stages of switch are at least two, not 1: add the one that follows, or use the "
                 "strategy alone"
             )
-        self.strategies = [strategy for strategy, _ in built]
+        super().__init__([strategy for strategy, _ in built])
         self._ends = [_end(said, position) for position, (_, said) in enumerate(built[:-1])]
         if built[-1][1]:
             raise ConfigurationError(
                 f"the last of the stages of switch has no end, unlike {dict(built[-1][1])}: remove "
                 "it, or add a stage"
             )
-        self.needs = needs_of_all(self.strategies)
-        self.wants_committee = one_wants_committee(self.strategies)
-        self.votes_alone = all_vote_alone(self.strategies)
         self.makes_samples = one_makes_samples(self.strategies)
 
     def sample(self, context: QueryContext, n: int) -> Selection:

@@ -11,11 +11,8 @@ from collections.abc import Iterable
 import torch
 
 from querist.about import About
-from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.query.stochastic import Batch
-from querist.strategies.query.voting import Voters, select_by_vote, vote_counts
-from querist.values import Selection, Task
+from querist.strategies.query.voting import Vote, vote_counts
 from querist.views import View
 
 FIXED = 2.0**50
@@ -38,7 +35,7 @@ def vote_entropy_scores(members: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 @register("query", "vote_entropy")
-class VoteEntropy:
+class VoteEntropy(Vote):
     """The samples whose class a committee votes on with the highest entropy.
 
     Args:
@@ -59,17 +56,6 @@ class VoteEntropy:
         cost="t n c",
     )
 
-    wants_committee = True
-
-    def __init__(
-        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
-    ) -> None:
-        self.voters = Voters(committee, Task.CLASSIFICATION)
-        self.wants_committee = self.voters.others
-        self.votes_alone = self.voters.alone
-        self.needs = self.voters.needs
-        self.batch = Batch.of(batch, coldness)
-
-    def sample(self, context: QueryContext, n: int) -> Selection:
-        """The n highest entropies, in nats; random samples as long as nobody else votes."""
-        return select_by_vote(context, n, self.voters, vote_entropy_scores, self.batch)
+    def score(self, members: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The entropy of the votes, in nats."""
+        return vote_entropy_scores(members)

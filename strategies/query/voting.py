@@ -127,6 +127,38 @@ def select_by_vote(
     return batch.among(context, n, scored)
 
 
+class Vote:
+    """A query strategy that chooses by how much a committee disagrees.
+
+    Attributes:
+        task: what the members must predict.
+
+    Args:
+        committee: who votes, see `Voters`.
+        batch, coldness: how samples are chosen by their scores, see `Batch`.
+    """
+
+    task: Task = Task.CLASSIFICATION
+    wants_committee = True
+
+    def __init__(
+        self, committee: str = "auto", batch: str = "top", coldness: float | None = None
+    ) -> None:
+        self.voters = Voters(committee, self.task)
+        self.wants_committee = self.voters.others
+        self.votes_alone = self.voters.alone
+        self.needs = self.voters.needs
+        self.batch = Batch.of(batch, coldness)
+
+    def score(self, members: Iterable[torch.Tensor]) -> torch.Tensor:
+        """How much the members disagree, a `VoteScore`."""
+        raise NotImplementedError("define score(members): how much they disagree")
+
+    def sample(self, context: QueryContext, n: int) -> Selection:
+        """The n highest scores; random samples as long as nobody else votes."""
+        return select_by_vote(context, n, self.voters, self.score, self.batch)
+
+
 def _predictions(
     context: QueryContext, view: View, indices: torch.Tensor, own: torch.Tensor
 ) -> Iterator[torch.Tensor]:

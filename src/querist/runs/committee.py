@@ -27,6 +27,7 @@ from querist.runs.data import RunData, build_component
 from querist.runs.reference import RunReference
 from querist.values import Phase
 from querist.views import View, views_of
+from querist.votes import all_vote_alone, one_wants_committee
 
 if TYPE_CHECKING:
     from querist.ledger import Ledger
@@ -51,20 +52,16 @@ class Committee:
 
 def wants_committee(strategies: Sequence[tuple[str, QueryStrategy]]) -> bool:
     """Whether one of the query strategies asks for votes."""
-    return bool(_asking(strategies))
+    return one_wants_committee(strategy for _, strategy in strategies)
 
 
 def votes_alone(experiment: Experiment, strategies: Sequence[tuple[str, QueryStrategy]]) -> bool:
     """Whether there are no other learners, and all who ask for votes do with one's own models."""
-    return experiment.driver.parent is None and all(map(_does_alone, _asking(strategies).values()))
+    return experiment.driver.parent is None and _all_alone(strategies)
 
 
-def _asking(strategies: Sequence[tuple[str, QueryStrategy]]) -> dict[str, QueryStrategy]:
-    return {name: one for name, one in strategies if getattr(one, "wants_committee", False)}
-
-
-def _does_alone(strategy: QueryStrategy) -> bool:
-    return bool(getattr(strategy, "votes_alone", False))
+def _all_alone(strategies: Sequence[tuple[str, QueryStrategy]]) -> bool:
+    return all_vote_alone(strategy for _, strategy in strategies)
 
 
 def check_parent(experiment: Experiment) -> None:
@@ -77,8 +74,7 @@ def check_parent(experiment: Experiment) -> None:
         # The class says that it may ask; with its options, the instance whether it does.
         if not getattr(find("query", component.name), "wants_committee", False):
             continue
-        asking = _asking([(component.name, build_component("query", component))])
-        if not all(map(_does_alone, asking.values())):
+        if not all_vote_alone([build_component("query", component)]):
             _parent(experiment, component.name)
 
 
@@ -95,7 +91,9 @@ def check_voters(
     """
     if {View.PROBABILITY_SAMPLES, View.NUMBER_SAMPLES} & views_of(learner):
         return
-    for name in _asking(strategies):
+    for name, strategy in strategies:
+        if not one_wants_committee([strategy]):
+            continue
         if experiment.driver.parent is None or not _siblings(reference, experiment):
             raise ConfigurationError(
                 f"{name} needs other learners or a learner of several models, and here is one "
@@ -128,7 +126,7 @@ def check_committee(
     if not wants_committee(strategies) or votes_alone(experiment, strategies):
         return
     folders = _siblings(reference, experiment, made=made)
-    if not (made or folders or all(map(_does_alone, _asking(strategies).values()))):
+    if not (made or folders or _all_alone(strategies)):
         raise ConfigurationError(
             f"a query strategy needs other learners, and parallel run {experiment.driver.parent} "
             "has a single one: add one, or choose a query strategy that needs none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from querist.commands.work import parts_of
 from querist.config.experiment import Experiment
 from querist.errors import ConfigurationError, UnknownNameError
 from querist.protocols import Learner, QueryStrategy
@@ -54,8 +55,7 @@ def check_views(learner: Learner, query: Iterable[tuple[str, QueryStrategy]]) ->
 
 def _check_views(learner: Learner, strategy: Any, what: str) -> None:
     """Of nested strategies first, so that the one that asks is named."""
-    nested = getattr(strategy, "strategies", ())
-    for inner in nested if isinstance(nested, list | tuple) else ():
+    for inner in parts_of(strategy):
         _check_views(learner, inner, f"{_name(inner)!r} in {what}")
     require_views(learner, needs_of(strategy), what)
 

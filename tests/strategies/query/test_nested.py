@@ -19,11 +19,11 @@ from querist.strategies.query.nested import (
     build_nested,
     choose,
     needs_of_all,
-    one_wants_committee,
 )
 from querist.strategies.query.scoring import counted_down
 from querist.testing import query_context
 from querist.views import View, needs_of
+from querist.votes import one_wants_committee
 from tests.shared.strategies import Fixed, Lowest, named
 
 
