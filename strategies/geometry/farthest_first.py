@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from querist.strategies.geometry.centers import ROWS, Centers, coarse_type
-from querist.strategies.geometry.scaling import exact_scale
+from querist.strategies.geometry.scaling import exact_scale, scaled
 
 HOT = 4096
 """Candidates whose distances are exact at a time, so that a pick updates them in cache."""
@@ -93,15 +93,15 @@ class _Search:
         self.candidates, self.k = candidates, k
         self.scale = exact_scale(candidates, known, distances)
         # Around the mean, products lose fewer digits to what all have in common.
-        self.origin = self._scaled(candidates[:: n // 4096 + 1].to(kind)).mean(0)
+        self.origin = scaled(candidates[:: n // 4096 + 1].to(kind), self.scale).mean(0)
         known = candidates[:0] if known is None else known
         self.count = len(known)
         self.centers = self.origin.new_empty(self.count + k, width)
-        self.centers[: self.count] = self._scaled(known.to(self.origin)) - self.origin
+        self.centers[: self.count] = scaled(known.to(self.origin), self.scale) - self.origin
         self.squares = self.origin.new_empty(n)
         self.bounds = self.origin.new_full((n,), torch.inf)
         if distances is not None:
-            self.bounds.copy_(self._scaled(distances)).square_()
+            self.bounds.copy_(scaled(distances, self.scale)).square_()
         self.given = None if distances is None else self.bounds.clone()
         self.exact = torch.zeros(n, dtype=torch.bool, device=candidates.device)
         self.seen = torch.zeros(n, dtype=torch.int64, device=candidates.device)
@@ -120,10 +120,7 @@ class _Search:
         return Picks(torch.tensor(self.positions, dtype=torch.int64, device=device), distances)
 
     def rows(self, positions: torch.Tensor | slice) -> torch.Tensor:
-        return self._scaled(self.candidates[positions].to(self.origin.dtype)) - self.origin
-
-    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.scale == 1 else x * self.scale
+        return scaled(self.candidates[positions].to(self.origin.dtype), self.scale) - self.origin
 
     def pick(self, position: int, square: float) -> None:
         self.positions.append(position)

@@ -19,7 +19,7 @@ import torch
 
 from querist.strategies.geometry.centers import ROWS, Centers, coarse_type
 from querist.strategies.geometry.factors import Factors
-from querist.strategies.geometry.scaling import exact_scale
+from querist.strategies.geometry.scaling import exact_scale, scaled
 from querist.strategies.geometry.weights import Weights
 
 BATCH = 256
@@ -104,7 +104,7 @@ class _Draws:
         if points.left is None:
             # Around the mean, products lose fewer digits to what all have in common.
             some = points.right[:: len(points) // 4096 + 1].to(points.kind)
-            self.origin = _scaled(some, self.scale).mean(0)
+            self.origin = scaled(some, self.scale).mean(0)
         self.lengths = torch.empty(len(points), dtype=points.kind)
         self.positions: list[int] = []
         self.refused = 0
@@ -146,12 +146,12 @@ class _Draws:
 
     def from_here(self, points: Factors) -> Factors:
         """Points in the type of distances, seen from the origin."""
-        right = _scaled(points.right.to(self.points.right.device, self.points.kind), self.scale)
+        right = scaled(points.right.to(self.points.right.device, self.points.kind), self.scale)
         if self.origin is not None:
             return Factors(right - self.origin)
         left = points.left
         if left is not None:
-            left = _scaled(left.to(right), self.left_scale)
+            left = scaled(left.to(right), self.left_scale)
         return Factors(right, left)
 
     def take(self, positions: torch.Tensor | slice) -> Factors:
@@ -211,10 +211,6 @@ class _Draws:
             # are short, as gradients of sure predictions are, that is most of what can be known.
             self.weights.lower((self.lengths + self.shortest).square_().mul_(ROUNDED_UP))
             self.reach = self.shortest
-
-
-def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
-    return x if scale == 1 else x * scale
 
 
 def _nearest(points: Factors, squares: torch.Tensor, centers: Factors) -> torch.Tensor:

@@ -28,3 +28,8 @@ def exact_scale(*values: torch.Tensor | None) -> float:
     if not 0 < largest < math.inf or 1 / SAFE <= largest <= SAFE:
         return 1.0
     return 2.0 ** max(-reach, min(reach, -math.frexp(largest)[1]))
+
+
+def scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
+    """Numbers times `scale`; themselves where it is 1, without a copy."""
+    return x if scale == 1 else x * scale

@@ -43,9 +43,7 @@ class GreedyOutput:
             return in_order(context, found.positions)
         labels = context.labeled.targets.reshape(len(context.labeled), -1).to(numbers)
         if numbers.shape[1] == 1:
-            # The search wants at least one of what is known; distances tell of all.
-            away = _nearest(numbers[:, 0], labels[:, 0])
-            found = farthest_first(numbers, n, known=labels[:1], distances=away)
+            found = farthest_first(numbers, n, distances=_nearest(numbers[:, 0], labels[:, 0]))
         else:
             found = farthest_first(numbers, n, known=labels)
         return in_order(context, found.positions)

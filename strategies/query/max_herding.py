@@ -11,11 +11,10 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.geometry.coverage import Coverage, most_covering
-from querist.strategies.geometry.points import Points, drawn_references, median_distance
-from querist.strategies.options import above_zero, whole_number
-from querist.strategies.query.scoring import check_count, in_order
-from querist.strategies.query.space import Space, labeled_points
+from querist.strategies.geometry.points import Points, median_distance
+from querist.strategies.options import above_zero
+from querist.strategies.query.covering import checked_references, select_covering
+from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
 
@@ -57,25 +56,17 @@ class MaxHerding:
     ) -> None:
         self.bandwidth = None if bandwidth is None else above_zero("bandwidth", bandwidth)
         self.width = above_zero("width", width)
-        self.references = (
-            None if references is None else whole_number("references", references, least=1)
-        )
+        self.references = checked_references(references)
         self.space = Space(space)
         self.needs = (self.space.needs,)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """n samples in the order in which they were taken; scores count down to 1."""
-        check_count(n)
-        if not n or not len(context.unlabeled):
-            return in_order(context, torch.empty(0, dtype=torch.int64))
-        points = Points(self.space.all(context))
-        references = drawn_references(points, self.references, context.generator)
-        bandwidth = self._bandwidth(points, references)
-        known = labeled_points(context, points, self.space)
-        coverage = Coverage(references, bandwidth, torch.Tensor.exp_, known)
-        return in_order(context, most_covering(points, coverage, n, context.generator))
+        return select_covering(
+            context, n, self.space, self.references, self._bandwidth, torch.Tensor.exp_
+        )
 
-    def _bandwidth(self, points: Points, references: torch.Tensor) -> float:
+    def _bandwidth(self, _: QueryContext, points: Points, references: torch.Tensor) -> float:
         if self.bandwidth is not None:
             return self.bandwidth / points.scale
         return self.width * median_distance(references)

@@ -14,12 +14,11 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
 from querist.strategies.drawing import distinct_positions
-from querist.strategies.geometry.coverage import Coverage, most_covering
 from querist.strategies.geometry.kmeans import k_means
-from querist.strategies.geometry.points import Points, drawn_references, squared_distances
+from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import above_zero, share, whole_number
-from querist.strategies.query.scoring import check_count, in_order
-from querist.strategies.query.space import Space, labeled_points
+from querist.strategies.query.covering import checked_references, select_covering
+from querist.strategies.query.space import Space
 from querist.values import Selection
 from querist.views import View
 
@@ -75,29 +74,19 @@ class ProbCover:
         self.radius = None if radius is None else above_zero("radius", radius)
         self.purity = share("purity", purity)
         self.clusters = None if clusters is None else whole_number("clusters", clusters, least=2)
-        self.references = (
-            None if references is None else whole_number("references", references, least=1)
-        )
+        self.references = checked_references(references)
         self.space = Space(space)
         self.needs = (self.space.needs,)
 
     def sample(self, context: QueryContext, n: int) -> Selection:
         """n samples in the order in which they were taken; scores count down to 1."""
-        check_count(n)
-        if not n or not len(context.unlabeled):
-            return in_order(context, torch.empty(0, dtype=torch.int64))
-        points = Points(self.space.all(context))
-        references = drawn_references(points, self.references, context.generator)
-        radius = self._radius(context, points)
-        known = labeled_points(context, points, self.space)
-        coverage = Coverage(references, max(radius, LEAST), _ball, known)
-        return in_order(context, most_covering(points, coverage, n, context.generator))
+        return select_covering(context, n, self.space, self.references, self._radius, _ball)
 
-    def _radius(self, context: QueryContext, points: Points) -> float:
+    def _radius(self, context: QueryContext, points: Points, _: torch.Tensor) -> float:
         if self.radius is not None:
-            return self.radius / points.scale
+            return max(self.radius / points.scale, LEAST)
         clusters = self.clusters or _known_classes(context)
-        return pure_radius(points, clusters, self.purity, context.generator)
+        return max(pure_radius(points, clusters, self.purity, context.generator), LEAST)
 
 
 def pure_radius(
