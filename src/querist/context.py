@@ -99,17 +99,13 @@ class QueryContext:
         Raises:
             StrategyError: the learner says something that cannot be; the sample is named.
         """
-        missing = [view for view in views if not self.shared.has(view, self.unlabeled)]
-        found: dict[View, torch.Tensor] = {}
+        asked = {view: self.shared.get(view, self.unlabeled) for view in views}
+        found = {view: kept for view, kept in asked.items() if kept is not None}
+        missing = [view for view in asked if view not in found]
         if missing and not len(self.unlabeled):
-            found = dict(zip(missing, self.look(self.unlabeled, *missing), strict=True))
+            found |= zip(missing, self.look(self.unlabeled, *missing), strict=True)
         elif missing:
-            found = self._gathered(missing)
-        for view in views:
-            if view not in found:
-                kept = self.shared.get(view, self.unlabeled)
-                assert kept is not None
-                found[view] = kept
+            found |= self._gathered(missing)
         device = _one_device([computed_on(values) for values in found.values()])
         if any(map(is_mapped, found.values())):
             device = torch.device("cpu")
@@ -143,7 +139,14 @@ class QueryContext:
         return self.of(self.labeled.indices, view)
 
     def of(self, indices: torch.Tensor, view: View) -> torch.Tensor:
-        """What the learner says of any samples of the pool, `(m, ...)`, chunk by chunk."""
+        """What the learner says of any samples of the pool, `(m, ...)`, in their order.
+
+        Where it has said it of all of them already, it is not asked again; else chunk by chunk.
+        """
+        ascending, order = indices.sort()
+        kept = self.shared.get(view, ascending)
+        if kept is not None:
+            return kept.index_select(view.rows, order.argsort().to(kept.device))
         parts = [self.look(part, view)[0] for part in indices.split(self.chunk_size)]
         return torch.cat(parts, dim=view.rows)
 

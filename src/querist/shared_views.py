@@ -87,8 +87,7 @@ class SharedViews:
 
     def has(self, view: View, indices: torch.Tensor) -> bool:
         """Whether `indices` (ascending) were all asked before."""
-        kept = self._kept.get(view)
-        return kept is not None and _positions(kept.indices, indices) is not None
+        return self.find(view, indices) is not None
 
     def find(self, view: View, indices: torch.Tensor) -> Found | None:
         """The rows of `indices` (ascending), to be read part by part; None where one is missing."""

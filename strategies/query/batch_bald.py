@@ -61,9 +61,7 @@ class BatchBald:
         first = max(n, self.candidates)
         best = select_by_score(context, first, bald_scores, View.PROBABILITY_SAMPLES)
         indices = torch.tensor(best.indices).sort().values
-        samples = context.shared.get(View.PROBABILITY_SAMPLES, indices)
-        if samples is None:
-            samples = context.of(indices, View.PROBABILITY_SAMPLES)
+        samples = context.of(indices, View.PROBABILITY_SAMPLES)
         known = Configurations(len(samples), self.configurations, context.generator)
         positions, gains = pick_greedily(samples, min(n, len(indices)), known)
         lowered = torch.tensor(gains, dtype=torch.float64).cummin(0).values.tolist()

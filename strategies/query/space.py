@@ -55,12 +55,7 @@ class Space:
 
     def of(self, context: QueryContext, indices: torch.Tensor) -> torch.Tensor:
         """The samples with these pool indices `(m,)`, in their order, `(m, d)`."""
-        view = self.view(context.learner)
-        ascending, order = indices.sort()
-        kept = context.shared.get(view, ascending)
-        if kept is None:
-            return context.of(indices, view)
-        return kept[order.argsort().to(kept.device)]
+        return context.of(indices, self.view(context.learner))
 
 
 def labeled_points(context: QueryContext, points: Points, space: Space) -> torch.Tensor | None:
