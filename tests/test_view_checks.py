@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from querist.errors import StrategyError
-from querist.view_checks import check_numbers, check_probabilities, check_view, refuse_rows
+from querist.view_checks import check_probabilities, check_view, refuse_rows
 from querist.views import View
 
 AT = torch.tensor([10, 20, 30])
@@ -73,12 +73,12 @@ def test_no_samples_are_good() -> None:
 
 
 def test_numbers_of_a_committee() -> None:
-    check_numbers(torch.ones(3), AT)
-    check_numbers(torch.ones(3, 2), AT)
-    with pytest.raises(StrategyError, match=r"have the shape \(3,\) or \(3, numbers\), not \(2,\)"):
-        check_numbers(torch.ones(2), AT)
-    with pytest.raises(StrategyError, match="predictions must be finite .* sample 10:"):
-        check_numbers(torch.tensor([math.nan, 1, 1]), AT)
+    check_view(View.NUMBERS, torch.ones(3), AT)
+    check_view(View.NUMBERS, torch.ones(3, 2), AT)
+    with pytest.raises(StrategyError, match=r"have the shape \(3, numbers\), not \(2,\)"):
+        check_view(View.NUMBERS, torch.ones(2), AT)
+    with pytest.raises(StrategyError, match="numbers must be finite .* sample 10:"):
+        check_view(View.NUMBERS, torch.tensor([math.nan, 1, 1]), AT)
 
 
 def test_a_probability_may_be_rounded_up() -> None:

@@ -61,11 +61,18 @@ def check_view(view: View, values: torch.Tensor, indices: torch.Tensor) -> torch
     elif bool(torch.isfinite(values.sum())):
         return values
     by_sample = values.movedim(view.rows, 0).reshape(len(indices), -1)
-    refuse_rows(torch.isfinite(by_sample).all(1), indices, _words(view), "NaN or infinite")
-    if view == "probability_samples":
-        good = ((by_sample >= 0) & (by_sample <= 1 + ROUNDING)).all(1)
-        refuse_rows(good, indices, _words(view), "outside 0 to 1")
+    _refuse(by_sample, indices, _words(view), probabilities=view == "probability_samples")
     return values
+
+
+def _refuse(
+    by_sample: torch.Tensor, indices: torch.Tensor, what: str, *, probabilities: bool
+) -> None:
+    """Name the first sample `(m, ...)` with a number that cannot be, if there is one."""
+    refuse_rows(torch.isfinite(by_sample).all(1), indices, what, "NaN or infinite")
+    if probabilities:
+        good = ((by_sample >= 0) & (by_sample <= 1 + ROUNDING)).all(1)
+        refuse_rows(good, indices, what, "outside 0 to 1")
 
 
 def _words(view: View) -> str:
@@ -93,13 +100,9 @@ def check_probabilities(probabilities: torch.Tensor, indices: torch.Tensor) -> N
             f"class probabilities of {len(indices)} samples have the shape ({len(indices)}, "
             f"classes), not {shape}: check the learner's predict_proba"
         )
-    if not len(indices):
+    if not len(indices) or _surely_probabilities(probabilities):
         return
-    if _surely_probabilities(probabilities):
-        return
-    refuse_rows(torch.isfinite(probabilities).all(1), indices, "probabilities", "NaN or infinite")
-    good = ((probabilities >= 0) & (probabilities <= 1 + ROUNDING)).all(1)
-    refuse_rows(good, indices, "probabilities", "outside 0 to 1")
+    _refuse(probabilities, indices, "probabilities", probabilities=True)
 
 
 def _surely_probabilities(values: torch.Tensor) -> bool:
@@ -115,22 +118,6 @@ def _surely_probabilities(values: torch.Tensor) -> bool:
     # `aminmax` would copy what is not contiguous.
     low, high = bits.aminmax() if bits.is_contiguous() else (bits.amin(), bits.amax())
     return int(low) >= 0 and int(high) <= _HIGHEST[values.dtype]
-
-
-def check_numbers(predicted: torch.Tensor, indices: torch.Tensor) -> None:
-    """Refuse what cannot be the predicted numbers of the samples `indices`.
-
-    Raises:
-        StrategyError: the shape is not `(m,)` or `(m, d)`, or a number is NaN or infinite.
-    """
-    shape = tuple(predicted.shape)
-    if len(shape) not in (1, 2) or shape[0] != len(indices):
-        raise StrategyError(
-            f"predictions of {len(indices)} samples have the shape ({len(indices)},) or "
-            f"({len(indices)}, numbers), not {shape}: check the learner's predict"
-        )
-    finite = torch.isfinite(predicted).reshape(len(indices), -1).all(1)
-    refuse_rows(finite, indices, "predictions", "NaN or infinite")
 
 
 def refuse_rows(good: torch.Tensor, indices: torch.Tensor, what: str, fault: str) -> None:

@@ -24,6 +24,33 @@ class _EmbedsByFeatures:
         return (_flat(features).double(),) * len(views)
 
 
+class _EmbedsByAnswers(_EmbedsByFeatures):
+    """Says that its embeddings are what it predicts beside the features.
+
+    Args:
+        function: features `(n, ...)` -> what it predicts `(n, ...)`.
+    """
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.function = function
+
+    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The embeddings, as `(n, ...)` flattened and beside each other."""
+        flat = _flat(features)
+        beside = torch.cat([_flat(self.function(features)).to(flat.dtype), flat], dim=1)
+        return (beside,) * len(views)
+
+
+def _products(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """features `(n, ...)` · weights `(d, c)`: `(n, c)`, each row the same in any company.
+
+    Summed by hand: a matrix product may round by the number of rows, and a selection must not
+    depend on the chunk size.
+    """
+    columns = _flat(features).to(weights.dtype)
+    return (columns[:, :, None] * weights).sum(1)
+
+
 class LinearSoftmax(_EmbedsByFeatures):
     """Class probabilities softmax(features · weights), always the same ones.
 
@@ -41,11 +68,7 @@ class LinearSoftmax(_EmbedsByFeatures):
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
         """Class probabilities `(n, c)`."""
-        # Products summed by hand: a matrix product may round by the number of rows, and a
-        # selection must not depend on the chunk size.
-        columns = _flat(features).to(self.weights.dtype)
-        logits = (columns[:, :, None] * self.weights).sum(1)
-        return logits.softmax(1)
+        return _products(features, self.weights).softmax(1)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Class indices `(n,)`."""
@@ -134,16 +157,14 @@ class LinearLabels(_EmbedsByFeatures):
 
     def predict_proba(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities of the labels `(n, c)`, each for itself."""
-        # By hand, as in `LinearSoftmax`.
-        columns = _flat(features).to(self.weights.dtype)
-        return (columns[:, :, None] * self.weights).sum(1).sigmoid()
+        return _products(features, self.weights).sigmoid()
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Labels `(n, c)`, 0 or 1."""
         return (self.predict_proba(features) > 0.5).float()
 
 
-class FixedProbabilities:
+class FixedProbabilities(_EmbedsByAnswers):
     """Class probabilities from a function of the features; its models all say the same.
 
     Its embeddings are the probabilities beside the features, so that what is wrong with a row
@@ -152,9 +173,6 @@ class FixedProbabilities:
     Args:
         function: features `(n, ...)` -> probabilities `(n, c)`.
     """
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.function = function
 
     @property
     def task(self) -> Task:
@@ -177,17 +195,8 @@ class FixedProbabilities:
         """Class indices of two models `(2, n)`."""
         return self.predict_proba_samples(features).argmax(2)
 
-    @property
-    def views(self) -> frozenset[View]:
-        """Embeddings."""
-        return frozenset({View.EMBEDDINGS})
 
-    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The embeddings `(n, c + d)`."""
-        return (_beside(self.function(features), features),) * len(views)
-
-
-class FixedNumbers:
+class FixedNumbers(_EmbedsByAnswers):
     """Numbers from a function of the features; its models all say the same.
 
     Its embeddings are the numbers beside the features.
@@ -195,9 +204,6 @@ class FixedNumbers:
     Args:
         function: features `(n, ...)` -> numbers `(n,)` or `(n, d)`.
     """
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.function = function
 
     @property
     def task(self) -> Task:
@@ -220,17 +226,8 @@ class FixedNumbers:
         """Numbers of two models `(2, n)` or `(2, n, d)`."""
         return torch.stack([self.function(features)] * 2)
 
-    @property
-    def views(self) -> frozenset[View]:
-        """Embeddings."""
-        return frozenset({View.EMBEDDINGS})
 
-    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The embeddings `(n, d + d)`."""
-        return (_beside(self.function(features), features),) * len(views)
-
-
-class FixedLabels:
+class FixedLabels(_EmbedsByAnswers):
     """Probabilities of several labels from a function of the features.
 
     Its embeddings are the probabilities beside the features.
@@ -238,9 +235,6 @@ class FixedLabels:
     Args:
         function: features `(n, ...)` -> probabilities `(n, c)`.
     """
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self.function = function
 
     @property
     def task(self) -> Task:
@@ -255,21 +249,7 @@ class FixedLabels:
         """Labels `(n, c)`, 0 or 1."""
         return (self.function(features) > 0.5).float()
 
-    @property
-    def views(self) -> frozenset[View]:
-        """Embeddings."""
-        return frozenset({View.EMBEDDINGS})
-
-    def look(self, views: Sequence[View], features: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The embeddings `(n, c + d)`."""
-        return (_beside(self.function(features), features),) * len(views)
-
 
 def _flat(features: torch.Tensor) -> torch.Tensor:
     """Features `(n, ...)` as `(n, d)`, also where n is 0."""
     return features.reshape(len(features), math.prod(features.shape[1:]))
-
-
-def _beside(said: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    flat = _flat(features)
-    return torch.cat([_flat(said).to(flat.dtype), flat], dim=1)
