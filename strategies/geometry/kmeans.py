@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 from querist.strategies.geometry.points import ROWS, Points, squares
 
 PER_CENTRE = 256
@@ -76,10 +76,7 @@ def k_means(
     """
     n = len(points)
     k = min(k, n)
-    if n <= per_centre * k:
-        drawn = torch.arange(n)
-    else:
-        drawn = distinct_positions(n, per_centre * k, generator).sort().values
+    drawn = at_most(n, per_centre * k, generator)
     x = points.take(drawn)
     w = torch.ones(len(x), device=x.device)
     if weights is not None and bool((weights > 0).any()):

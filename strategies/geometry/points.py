@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 
 ROWS = 4096
 """Points per chunk: the product with some hundred centres stays within a processor's cache."""
@@ -123,9 +123,7 @@ def drawn_references(
 ) -> torch.Tensor:
     """The points that are to be covered `(m, d)`: all, or as many as wanted, drawn."""
     size = len(points)
-    if wanted is None or wanted >= size:
-        return points.take(torch.arange(size))
-    return points.take(distinct_positions(size, wanted, generator).sort().values)
+    return points.take(at_most(size, size if wanted is None else wanted, generator))
 
 
 def nearest_to_the_mean(values: torch.Tensor) -> int:

@@ -14,7 +14,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 from querist.strategies.options import finite_number, whole_number
 from querist.strategies.query.fisher import (
     Design,
@@ -105,10 +105,7 @@ class Bait:
         size = len(context.unlabeled)
         directions = self._directions(context, view, n)
         known, fisher = self._information(context, view, directions)
-        positions = torch.arange(size)
-        if size > max(n, self.candidates):
-            positions = distinct_positions(size, max(n, self.candidates), context.generator)
-            positions = positions.sort().values
+        positions = at_most(size, max(n, self.candidates), context.generator)
         roots = self._roots(context, view, directions, positions)
         design = Design(known, fisher, roots)
         taken = [design.take() for _ in range(min(len(positions), round(self.oversample * n)))]

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most, in_turn
 from querist.strategies.geometry.neighbours import k_nearest
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import candidates_factor, whole_number
@@ -82,9 +82,7 @@ def agglomerated(
     size = len(points)
     if size == 1:
         return torch.zeros(1, dtype=torch.int64)
-    drawn = torch.arange(size)
-    if size > CLUSTERED:
-        drawn = distinct_positions(size, CLUSTERED, generator).sort().values
+    drawn = at_most(size, CLUSTERED, generator)
     x = points.take(drawn)
     merged = linkage(x.double().cpu().numpy(), method="average")
     found = torch.from_numpy(fcluster(merged, clusters, criterion="maxclust")).long() - 1
@@ -108,9 +106,4 @@ def round_robin(cluster: torch.Tensor, n: int, generator: torch.Generator) -> li
         queues.setdefault(int(cluster[position]), []).append(position)
     # Of clusters of one size the one with the smallest margin first.
     order = sorted(queues.values(), key=lambda queue: (len(queue), min(queue)))
-    picks: list[int] = []
-    depth = 0
-    while len(picks) < n:
-        picks += [queue[depth] for queue in order if depth < len(queue)]
-        depth += 1
-    return picks[:n]
+    return in_turn(order, n)

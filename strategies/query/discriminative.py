@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most, distinct_positions
 from querist.strategies.geometry.points import Points
 from querist.strategies.options import whole_number
 from querist.strategies.query.scoring import TopScores, check_count, in_order
@@ -100,11 +100,7 @@ class Discriminative:
     ) -> torch.Tensor:
         """Positions of the n free points `(n,)` that look least like the labeled ones."""
         there = free.nonzero()[:, 0]
-        if len(there) > self.examples:
-            drawn = distinct_positions(len(there), self.examples, generator)
-            examples = there[drawn.sort().values]
-        else:
-            examples = there
+        examples = there[at_most(len(there), self.examples, generator)]
         network = _Discriminator(labeled, points.take(examples), self.hidden, generator)
         network.train(self.steps)
         top = TopScores(n)

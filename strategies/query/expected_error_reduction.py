@@ -16,7 +16,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import ConfigurationError, StrategyError
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 from querist.strategies.options import finite_number, whole_number
 from querist.strategies.query.scoring import check_count
 from querist.strategies.query.softmax_head import SoftmaxHead
@@ -140,11 +140,7 @@ class ExpectedErrorReduction:
 
 def _drawn(context: QueryContext, number: int) -> torch.Tensor:
     """So many unlabeled samples, ascending; all of them where there are no more."""
-    size = len(context.unlabeled)
-    if number >= size:
-        return context.unlabeled
-    positions = distinct_positions(size, number, context.generator)
-    return context.unlabeled[positions.sort().values]
+    return context.unlabeled[at_most(len(context.unlabeled), number, context.generator)]
 
 
 def components_of(parts: list[torch.Tensor], dimensions: int) -> list[torch.Tensor]:

@@ -15,7 +15,7 @@ from querist.about import About
 from querist.context import QueryContext
 from querist.errors import StrategyError
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most, distinct_positions
 from querist.strategies.options import whole_number
 from querist.strategies.query.ranked_graph import RankedGraph
 from querist.strategies.query.scoring import check_count, in_order, top_two
@@ -67,10 +67,9 @@ class Galaxy:
         n = min(n, size)
         if n == 0:
             return Selection((), ())
-        positions = torch.arange(size)
-        if self.candidates is not None and size > max(n, self.candidates):
-            positions = distinct_positions(size, max(n, self.candidates), context.generator)
-            positions = positions.sort().values
+        most = size if self.candidates is None else max(n, self.candidates)
+        positions = at_most(size, most, context.generator)
+        if len(positions) < size:
             proba = _of(context, positions)
         else:
             proba = context.gather(View.PROBABILITIES)

@@ -14,7 +14,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 from querist.strategies.geometry.coverage import LazyMaximum
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import whole_number
@@ -70,10 +70,7 @@ class KMedoids:
         check_count(n)
         size = len(context.unlabeled)
         n = min(n, size)
-        drawn = torch.arange(size)
-        if size > max(self.candidates, n):
-            drawn = distinct_positions(size, max(self.candidates, n), context.generator)
-            drawn = drawn.sort().values
+        drawn = at_most(size, max(self.candidates, n), context.generator)
         if n in (0, len(drawn)):
             return in_order(context, drawn[:n])
         points = Points(self.space.of(context, context.unlabeled[drawn]))

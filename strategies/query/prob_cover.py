@@ -13,7 +13,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most
 from querist.strategies.geometry.kmeans import k_means
 from querist.strategies.geometry.points import Points, squared_distances
 from querist.strategies.options import above_zero, share, whole_number
@@ -104,9 +104,7 @@ def pure_radius(
         generator: draws seeds and points.
     """
     found = k_means(points, clusters, generator)
-    at = torch.arange(len(points))
-    if len(points) > BALLS:
-        at = distinct_positions(len(points), BALLS, generator).sort().values
+    at = at_most(len(points), BALLS, generator)
     x, own = points.take(at), found.nearest[at.to(found.nearest.device), None]
     pure = torch.full((len(x),), math.inf, device=x.device)
     for begin, end, rows in points.chunks():

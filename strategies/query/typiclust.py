@@ -11,6 +11,7 @@ import torch
 from querist.about import About
 from querist.context import QueryContext
 from querist.registry import register
+from querist.strategies.drawing import in_turn
 from querist.strategies.geometry.kmeans import k_means
 from querist.strategies.geometry.neighbours import k_nearest
 from querist.strategies.geometry.points import Points
@@ -77,7 +78,7 @@ class TypiClust:
         wanted = min(n + labeled, self.max_clusters)
         clusters = k_means(points, wanted, context.generator, per_centre=PER_CENTRE)
         queues = self._queues(points, clusters.nearest.cpu(), unlabeled, n)
-        return in_order(context, torch.tensor(_in_turn(queues, n), dtype=torch.int64))
+        return in_order(context, torch.tensor(in_turn(queues, n), dtype=torch.int64))
 
     def _queues(
         self, points: Points, cluster: torch.Tensor, unlabeled: int, n: int
@@ -114,13 +115,3 @@ class TypiClust:
         # Of two neighbours of each other alone the first counts, and not how they are rounded.
         typical = (distance / distance.max().clamp_min(1e-12) * GRADES).round()
         return free[typical.argsort(stable=True)].tolist()
-
-
-def _in_turn(queues: list[list[int]], n: int) -> list[int]:
-    """n of the queues' entries: all first ones, then all second ones, and so on."""
-    picks: list[int] = []
-    depth = 0
-    while len(picks) < n:
-        picks += [queue[depth] for queue in queues if depth < len(queue)][: n - len(picks)]
-        depth += 1
-    return picks

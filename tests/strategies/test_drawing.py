@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from querist.strategies.drawing import distinct_positions
+from querist.strategies.drawing import at_most, distinct_positions, in_turn
 
 
 @settings(deadline=None)
@@ -29,3 +29,21 @@ def test_every_sample_is_as_likely_in_every_place(n: int) -> None:
     chi_square = ((counts - expected) ** 2 / expected).sum(1)
     # 99.99 % quantile of chi-square with 19 degrees of freedom; the seed is fixed.
     assert float(chi_square.max()) < 50.8
+
+
+def test_at_most_so_many_are_drawn_and_ascend() -> None:
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    for most in (5, 9):
+        assert at_most(5, most, generator).tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(generator.get_state(), before), "nothing is drawn where all are taken"
+    some = at_most(1000, 20, generator)
+    assert len(some.unique()) == 20
+    assert torch.equal(some, some.sort().values)
+
+
+def test_queues_are_taken_from_in_turn() -> None:
+    queues = [[1, 4, 6], [2], [3, 5]]
+    assert in_turn(queues, 6) == [1, 2, 3, 4, 5, 6]
+    assert in_turn(queues, 2) == [1, 2]
+    assert in_turn([], 0) == []
